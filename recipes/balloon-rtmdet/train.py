@@ -1,0 +1,44 @@
+"""Fine-tune with the real mmengine trainer, or evaluate a checkpoint.
+
+    python recipes/balloon-rtmdet/train.py --data data/balloon --from warm-start.pth --work-dir work
+    python recipes/balloon-rtmdet/train.py --data data/balloon --from work/best.pth --work-dir work --evaluate
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from builder.openmmlab import adaptations
+
+adaptations.apply()
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+CONFIG = Path(__file__).with_name("rtmdet_nano_416.py")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--from", dest="checkpoint", type=Path, required=True)
+    parser.add_argument("--work-dir", type=Path, required=True)
+    parser.add_argument("--evaluate", action="store_true", help="only evaluate the checkpoint on the val photos")
+    arguments = parser.parse_args()
+    config = Config.fromfile(CONFIG)
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        loader.dataset.data_root = f"{arguments.data}/"
+    for evaluator in (config.val_evaluator, config.test_evaluator):
+        evaluator.ann_file = str(arguments.data / "val_coco.json")
+    config.load_from, config.work_dir = str(arguments.checkpoint), str(arguments.work_dir)
+    runner = Runner.from_cfg(config)
+    if arguments.evaluate:
+        runner.test()
+    else:
+        runner.train()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The contract: everything serving must know about a model, as data that travels with it.
+
+The builder writes it as `contract.json` and embeds the same JSON in `config.pbtxt`; the gateway reads it from
+Triton. Nothing has a silent default: what is not said is an error. Unknown fields are errors too, so that a
+contract from a newer builder is refused rather than half understood.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from vision.errors import ContractError
+
+SCHEMA_VERSION = 1
+
+Size = tuple[PositiveInt, PositiveInt]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "area", "lanczos"]
+Library = Literal["opencv", "pillow"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class ResizeStretch(_Part):
+    """To exactly `size_hw`, whatever the aspect ratio."""
+
+    op: Literal["resize_stretch"] = "resize_stretch"
+    size_hw: Size
+    interpolation: Interpolation
+    library: Library
+
+
+class ResizeKeepRatio(_Part):
+    """As large as fits: long side within `long_edge`, short side within `short_edge` (mmcv `rescale_size`).
+
+    Sides are `int(side * scale + 0.5)`.
+    """
+
+    op: Literal["resize_keep_ratio"] = "resize_keep_ratio"
+    long_edge: PositiveInt
+    short_edge: PositiveInt
+    interpolation: Interpolation
+    library: Library
+
+
+class ResizeShorterEdge(_Part):
+    """The shorter side to `edge`, the longer in proportion, rounded as `rounding` says.
+
+    `floor`: `int(edge * long / short)` (mmpretrain `ResizeEdge`, torchvision `Resize(int)`).
+    `half_up`: `int(long * (edge / short) + 0.5)` (the mmdeploy SDK).
+    """
+
+    op: Literal["resize_shorter_edge"] = "resize_shorter_edge"
+    edge: PositiveInt
+    rounding: Literal["floor", "half_up"]
+    interpolation: Interpolation
+    library: Library
+
+
+class PadToSize(_Part):
+    """Right and bottom, up to `size_hw`, with `value` per channel in the order that holds at this step."""
+
+    op: Literal["pad_to_size"] = "pad_to_size"
+    size_hw: Size
+    value: tuple[float, float, float]
+
+
+class PadToDivisor(_Part):
+    """Right and bottom, to the next multiples of `divisor`."""
+
+    op: Literal["pad_to_divisor"] = "pad_to_divisor"
+    divisor: PositiveInt
+    value: tuple[float, float, float]
+
+
+class CenterCrop(_Part):
+    """The middle `size_hw`; an odd remainder is halved `half_up` (mmdeploy SDK), `half_even` (torchvision, mmcv) or `floor`."""
+
+    op: Literal["center_crop"] = "center_crop"
+    size_hw: Size
+    rounding: Literal["half_up", "half_even", "floor"]
+
+
+class ToRgb(_Part):
+    """BGR, as decoded, to RGB."""
+
+    op: Literal["to_rgb"] = "to_rgb"
+
+
+class Normalise(_Part):
+    """`(x - mean) / std` in float32, on the 0-255 scale, per channel in the order that holds at this step."""
+
+    op: Literal["normalise"] = "normalise"
+    mean: tuple[float, float, float]
+    std: tuple[
+        Annotated[float, Field(gt=0)],
+        Annotated[float, Field(gt=0)],
+        Annotated[float, Field(gt=0)],
+    ]
+
+
+Step = Annotated[
+    ResizeStretch | ResizeKeepRatio | ResizeShorterEdge | PadToSize | PadToDivisor | CenterCrop | ToRgb | Normalise,
+    Field(discriminator="op"),
+]
+
+
+class Input(_Part):
+    """The network's one image input. `shape` is without the batch, in `layout` order; -1 is any size."""
+
+    name: str
+    dtype: Literal["UINT8", "FP32"]
+    layout: Literal["NHWC", "NCHW"]
+    shape: tuple[int, int, int]
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels; -1 is any."""
+        return (self.shape[0], self.shape[1]) if self.layout == "NHWC" else (self.shape[1], self.shape[2])
+
+
+class Output(_Part):
+    """One output, `shape` without the batch; -1 is any size."""
+
+    name: str
+    dtype: Literal["FP32", "INT64", "INT32"]
+    shape: tuple[int, ...]
+
+
+class MmdetHead(_Part):
+    """Boxes after non-maximum suppression in the graph, as mmdeploy exports detectors.
+
+    `boxes` is [n, 5] x1 y1 x2 y2 score in network pixels, `label_ids` is [n].
+    """
+
+    head: Literal["mmdet"] = "mmdet"
+    boxes: str
+    label_ids: str
+    score_threshold: Fraction
+    max_detections: PositiveInt
+
+
+class ClassifierHead(_Part):
+    """One vector [classes] an image; `activation` is what remains to be done to make it probabilities."""
+
+    head: Literal["classifier"] = "classifier"
+    scores: str
+    activation: Literal["none", "softmax"]
+    top_k: PositiveInt
+
+
+Head = Annotated[MmdetHead | ClassifierHead, Field(discriminator="head")]
+
+
+class Provenance(_Part):
+    """Where the model came from. Hashes are SHA-256 in hex."""
+
+    source: str
+    source_sha256: str
+    model_sha256: str
+    precision: Literal["fp32", "fp16", "int8"]
+    created: str
+    tools: dict[str, str]
+
+
+class Contract(_Part):
+    """One model, as it is to be served."""
+
+    schema_version: Literal[1]
+    task: Literal["detection", "classification"]
+    labels: Annotated[tuple[str, ...], Field(min_length=1)]
+    max_batch: PositiveInt
+    input: Input
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1)]
+    preprocess: tuple[Step, ...]
+    """What is done to the decoded 8-bit BGR image before it is sent, in order."""
+    in_graph: tuple[ToRgb | Normalise, ...]
+    """What the published graph does first, folded into it at build time."""
+    postprocess: Head
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> "Contract":
+        head = self.postprocess
+        needed = {head.boxes, head.label_ids} if isinstance(head, MmdetHead) else {head.scores}
+        task = "detection" if isinstance(head, MmdetHead) else "classification"
+        if task != self.task:
+            raise ValueError(f"head {head.head!r} does {task}, but task is {self.task!r}")
+        names = {output.name for output in self.outputs}
+        if missing := needed - names:
+            raise ValueError(f"head {head.head!r} reads {sorted(missing)}, but outputs are {sorted(names)}")
+        channels = self.input.shape[2 if self.input.layout == "NHWC" else 0]
+        if channels != 3:
+            raise ValueError(f"input {self.input.name!r} has {channels} channels, expected 3")
+        if any(side == 0 or side < -1 for side in self.input.shape):
+            raise ValueError(f"input shape {self.input.shape} must be positive, or -1 for any size")
+        kinds = [step.op for step in self.preprocess]
+        if kinds.count("normalise") > 1 or kinds.count("to_rgb") > 1:
+            raise ValueError("preprocess holds normalise or to_rgb twice")
+        if (self.input.dtype == "FP32") != ("normalise" in kinds):
+            raise ValueError(
+                f"input is {self.input.dtype}: FP32 needs a normalise step in preprocess, UINT8 must have none"
+            )
+        if repeated := set(kinds) & {step.op for step in self.in_graph}:
+            raise ValueError(f"{sorted(repeated)} stands in preprocess and in in_graph: it would be done twice")
+        return self
+
+    def to_json(self) -> str:
+        """One line of JSON, the form that is embedded in `config.pbtxt`."""
+        return self.model_dump_json()
+
+
+def contract_from_json(text: str | bytes) -> Contract:
+    """Read a contract.
+
+    Raises:
+        ContractError: naming each field that is missing, unknown or wrong.
+    """
+    try:
+        return Contract.model_validate_json(text)
+    except ValidationError as exc:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in error['loc']) or 'contract'}: {error['msg']}" for error in exc.errors()
+        )
+        raise ContractError(
+            f"not a contract of schema version {SCHEMA_VERSION}: {problems}. Import the model again with this builder."
+        ) from exc
