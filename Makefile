@@ -1,23 +1,83 @@
 # One line a target: `make help`.
 PYTHON ?= python3
-GATEWAY_PORT ?= 8080
-export GATEWAY_PORT
+TORCH ?= torch==2.13.0
+MODEL ?= balloon
+REPOSITORY ?= model_repository
 
 VENV := .venv
+DEV := $(VENV)/dev/bin
 PIP := -m pip --disable-pip-version-check --quiet
+BALLOON := recipes/balloon-rtmdet/sdk
 
-.PHONY: help setup run run-background stop test check fmt bench import lock clean
+.PHONY: help setup setup-dev setup-openmmlab models run run-background stop test check fmt bench lock clean
+.DEFAULT_GOAL := help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: $(VENV)/gateway/.ready $(VENV)/builder/.ready $(VENV)/triton/.ready ## the three environments, from their lock files
 
+setup-dev: setup $(VENV)/dev/.ready ## and the one for tests and checks
+
+setup-openmmlab: $(VENV)/openmmlab/.ready ## and the one that trains and exports OpenMMLab models (TORCH=… picks the build)
+
+run: setup models ## Triton and the gateway; Ctrl-C ends both
+	@$(VENV)/gateway/bin/python -m gateway.local run
+
+run-background: setup models ## the same for scripts: returns when it answers
+	@$(VENV)/gateway/bin/python -m gateway.local run --background
+
+stop: ## end what run-background started
+	@$(VENV)/gateway/bin/python -m gateway.local stop
+
+models: $(REPOSITORY)/balloon/config.pbtxt ## import the models that come with the project
+
+$(REPOSITORY)/balloon/config.pbtxt: $(wildcard $(BALLOON)/*) $(VENV)/builder/.ready
+	@$(VENV)/builder/bin/python -m builder import $(BALLOON) --name balloon --repository $(REPOSITORY)
+	@touch $@
+
+test: setup-dev models ## every test, the real Triton among them
+	@$(DEV)/python -m pytest $(ARGS)
+
+check: setup-dev ## format, lint, types
+	@$(DEV)/ruff format --check .
+	@$(DEV)/ruff check .
+	@$(DEV)/mypy
+
+fmt: setup-dev ## mend format and lint
+	@$(DEV)/ruff format .
+	@$(DEV)/ruff check --fix .
+
+bench: setup-dev models ## pixels beside mmdeploy's, gateway beside a bare loop; records in benchmarks/out
+	@$(DEV)/python -m benchmarks $(ARGS)
+
+lock: $(VENV)/lock/.ready ## the lock files anew, from pyproject.toml and requirements/*.in
+	@for extra in gateway builder dev; do $(UV) --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
+	@for name in triton openmmlab; do $(UV) --no-deps requirements/$$name.in -o requirements/$$name.txt; done
+
+UV := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --custom-compile-command 'make lock'
+
+clean: ## environments, logs and caches; models stay
+	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache
+
 # An environment is made anew when its lock file changes, and is ready only when the last step has succeeded.
 $(VENV)/%/.ready: requirements/%.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or 3.12 is needed; $$($(PYTHON) --version) is here: make PYTHON=python3.11 …"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+		{ echo "Python 3.11 or 3.12 is needed, $$($(PYTHON) --version) is here. Try: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python's venv is missing. Try: apt install python3-venv"; exit 1; }
 	@echo "setting up $(@D) from $<"
 	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python $(PIP) install --require-hashes $(if $(filter triton,$*),--no-deps) -r $<
-	@$(if $(filter triton,$*),:,echo "$(CURDIR)" > $$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/jetserve-checkout.pth)
+	@$(or $(PRE_$*),true)
+	@$(@D)/bin/python $(PIP) install $(FLAGS_$*) -r $<
+	@$(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' | \
+		{ read -r site; [ $* = triton ] || echo "$(CURDIR)" > "$$site/jetserve-checkout.pth"; }
 	@touch $@
+
+# Triton and OpenMMLab say more needs than they have, and some that conflict: their lists are complete as they stand.
+FLAGS_triton := --no-deps --require-hashes
+FLAGS_openmmlab := --no-deps --require-hashes
+FLAGS_gateway := --require-hashes
+FLAGS_builder := --require-hashes
+FLAGS_dev := --require-hashes
+PRE_openmmlab = $(VENV)/openmmlab/bin/python $(PIP) install $(TORCH) setuptools==80.10.2
