@@ -1,13 +1,15 @@
 # One line a target: `make help`.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
-MODEL ?= balloon
 REPOSITORY ?= model_repository
+RUN_FOLDER ?= .run
 
 VENV := .venv
 DEV := $(VENV)/dev/bin
 PIP := -m pip --disable-pip-version-check --quiet
 BALLOON := recipes/balloon-rtmdet/sdk
+LOCAL = $(VENV)/gateway/bin/python -m gateway.local
+WHERE = --repository $(REPOSITORY) --run-folder $(RUN_FOLDER)
 
 .PHONY: help setup setup-dev setup-openmmlab models run run-background stop test check fmt bench lock clean
 .DEFAULT_GOAL := help
@@ -22,26 +24,27 @@ setup-dev: setup $(VENV)/dev/.ready ## and the one for tests and checks
 setup-openmmlab: $(VENV)/openmmlab/.ready ## and the one that trains and exports OpenMMLab models (TORCH=… picks the build)
 
 run: setup models ## Triton and the gateway; Ctrl-C ends both
-	@$(VENV)/gateway/bin/python -m gateway.local run
+	@$(LOCAL) run $(WHERE)
 
 run-background: setup models ## the same for scripts: returns when it answers
-	@$(VENV)/gateway/bin/python -m gateway.local run --background
+	@$(LOCAL) run --background $(WHERE)
 
-stop: ## end what run-background started
-	@$(VENV)/gateway/bin/python -m gateway.local stop
+stop: $(VENV)/gateway/.ready ## end what run-background started
+	@$(LOCAL) stop $(WHERE)
 
 models: $(REPOSITORY)/balloon/config.pbtxt ## import the models that come with the project
 
 $(REPOSITORY)/balloon/config.pbtxt: $(wildcard $(BALLOON)/*) $(VENV)/builder/.ready
-	@$(VENV)/builder/bin/python -m builder import $(BALLOON) --name balloon --repository $(REPOSITORY)
+	@$(VENV)/builder/bin/python -m builder import $(BALLOON) --name balloon --score-threshold 0.3 --repository $(REPOSITORY)
 	@touch $@
 
 test: setup-dev models ## every test, the real Triton among them
 	@$(DEV)/python -m pytest $(ARGS)
 
-check: setup-dev ## format, lint, types
+check: setup-dev ## format, lint, who imports whom, types
 	@$(DEV)/ruff format --check .
 	@$(DEV)/ruff check .
+	@$(DEV)/lint-imports --no-logo
 	@$(DEV)/mypy
 
 fmt: setup-dev ## mend format and lint

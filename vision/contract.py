@@ -33,14 +33,17 @@ class ResizeStretch(_Part):
 
 
 class ResizeKeepRatio(_Part):
-    """As large as fits: long side within `long_edge`, short side within `short_edge` (mmcv `rescale_size`).
+    """As large as fits: long side within `long_edge`, short side within `short_edge`.
 
-    Sides are `int(side * scale + 0.5)`.
+    `scale = min(long_edge / long, short_edge / short)`, sides are `int(side * scale + 0.5)`.
+    `mmcv`: in float64 (mmcv `rescale_size`: what mmdet trains and evaluates with).
+    `mmdeploy`: scale and product in float32 (the mmdeploy SDK): one pixel apart at about one size in 10,000.
     """
 
     op: Literal["resize_keep_ratio"] = "resize_keep_ratio"
     long_edge: PositiveInt
     short_edge: PositiveInt
+    rounding: Literal["mmcv", "mmdeploy"]
     interpolation: Interpolation
     library: Library
 
@@ -48,13 +51,16 @@ class ResizeKeepRatio(_Part):
 class ResizeShorterEdge(_Part):
     """The shorter side to `edge`, the longer in proportion, rounded as `rounding` says.
 
-    `floor`: `int(edge * long / short)` (mmpretrain `ResizeEdge`, torchvision `Resize(int)`).
-    `half_up`: `int(long * (edge / short) + 0.5)` (the mmdeploy SDK).
+    `floor`: the longer is `edge * long // short` (mmpretrain `ResizeEdge`, torchvision `Resize(int)`, and the mmdeploy
+    SDK's `Resize` with `size=[edge, -1], keep_ratio=false`).
+    `mmdeploy`: that box, then `resize_keep_ratio` into it with its float32 rounding: the mmdeploy SDK's `Resize` with
+    `size=[edge, -1], keep_ratio=true`, which is what mmdeploy exports for `ResizeEdge`. One photo size in six comes
+    out with a shorter side of `edge - 1`.
     """
 
     op: Literal["resize_shorter_edge"] = "resize_shorter_edge"
     edge: PositiveInt
-    rounding: Literal["floor", "half_up"]
+    rounding: Literal["floor", "mmdeploy"]
     interpolation: Interpolation
     library: Library
 
@@ -76,7 +82,12 @@ class PadToDivisor(_Part):
 
 
 class CenterCrop(_Part):
-    """The middle `size_hw`; an odd remainder is halved `half_up` (mmdeploy SDK), `half_even` (torchvision, mmcv) or `floor`."""
+    """The middle `size_hw` of an image at least that large; a smaller image is refused.
+
+    The first row is half of what is left over: `half_up` (mmdeploy SDK), `half_even` (mmcv, mmpretrain, torchvision) or
+    `floor` (Keras, albumentations). For smaller images the sources disagree: mmcv and the SDK let them through as they
+    are, torchvision pads with black.
+    """
 
     op: Literal["center_crop"] = "center_crop"
     size_hw: Size

@@ -45,7 +45,7 @@ def _export_with_torchscript() -> None:
 
 
 def _define_torchvision_nms() -> None:
-    """A CUDA build of torchvision beside a CPU torch cannot load its operators, and fails at import without their schema."""
+    """A CUDA torchvision beside a CPU torch cannot load its operators, and fails at import without their schema."""
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):
@@ -70,7 +70,9 @@ def _missing_operator(name: str) -> Any:
         raise AttributeError(name)
 
     def missing(*args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"mmcv operator {name!r} needs a compiled mmcv; this project exports models without it")
+        raise NotImplementedError(
+            f"mmcv operator {name!r} needs a compiled mmcv; this project exports models without it"
+        )
 
     return missing
 

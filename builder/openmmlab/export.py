@@ -31,7 +31,11 @@ def detector_deploy_config() -> dict[str, Any]:
             "output_names": ["dets", "labels"],
             "input_shape": None,
             "optimize": True,
-            "dynamic_axes": {"input": {0: "batch"}, "dets": {0: "batch", 1: "num_dets"}, "labels": {0: "batch", 1: "num_dets"}},
+            "dynamic_axes": {
+                "input": {0: "batch"},
+                "dets": {0: "batch", 1: "num_dets"},
+                "labels": {0: "batch", 1: "num_dets"},
+            },
         },
         "codebase_config": {
             "type": "mmdet",
@@ -76,7 +80,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if os.environ.get("PYTHONHASHSEED") != "0":  # mmdeploy writes sets into pipeline.json
         os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "builder.openmmlab.export", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", "builder.openmmlab.export", *sys.argv[1:]])  # noqa: S606 - ourselves
     bundle_from_checkpoint(arguments.config, arguments.checkpoint, arguments.photo, arguments.out)
 
 

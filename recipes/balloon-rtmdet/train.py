@@ -1,7 +1,7 @@
 """Fine-tune with the real mmengine trainer, or evaluate a checkpoint.
 
-    python recipes/balloon-rtmdet/train.py --data data/balloon --from warm-start.pth --work-dir work
-    python recipes/balloon-rtmdet/train.py --data data/balloon --from work/best.pth --work-dir work --evaluate
+python recipes/balloon-rtmdet/train.py --data data/balloon --from warm-start.pth --work-dir work
+python recipes/balloon-rtmdet/train.py --data data/balloon --from work/best.pth --work-dir work --evaluate
 """
 
 import argparse

@@ -8,6 +8,7 @@ mean m, deviation s, weight s, bias b + m. The network computes what the ONNX co
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ def load_into(model: Any, convolutions: list[tuple[torch.Tensor, torch.Tensor]],
     def before_convolution(module: torch.nn.Conv2d, inputs: Any) -> None:
         weight, bias = next(waiting)
         if module.weight.shape != weight.shape:
-            raise ValueError(f"the ONNX has a convolution {tuple(weight.shape)} where the model has {tuple(module.weight.shape)}")
+            raise ValueError(
+                f"the ONNX has a convolution {tuple(weight.shape)} where the model has {tuple(module.weight.shape)}"
+            )
         module.weight.copy_(weight)
         if module.bias is not None:
             module.bias.copy_(bias)
@@ -84,7 +87,8 @@ def main() -> None:
     dataset.data_root, dataset.ann_file = f"{arguments.data}/", "train_coco.json"
     config.val_dataloader.batch_size = 16
     init_default_scope("mmdet")
-    runner = Runner(model=config.model, work_dir="/tmp/warm-start", default_scope="mmdet")
+    with tempfile.TemporaryDirectory() as logs:
+        runner = Runner(model=config.model, work_dir=logs, default_scope="mmdet")
     batch = next(iter(Runner.build_dataloader(config.val_dataloader)))
     images = runner.model.data_preprocessor(batch, training=False)["inputs"]
     load_into(runner.model, folded_convolutions(arguments.onnx), images)

@@ -1,6 +1,6 @@
 """Draw `balloons.jpg`, the picture that ships with the project: no photo, every pixel is computed here.
 
-    python tests/assets/render_balloons.py balloons.jpg
+python tests/assets/render_balloons.py balloons.jpg
 """
 
 import sys
@@ -72,7 +72,8 @@ def inflate(picture: Image, x: float, y: float, radius: float, colour: tuple[flo
     cover = np.clip((1 - np.sqrt(inside)) * radius + 0.5, 0, 1)[..., None]
     string(picture, x, y + radius * 1.30, radius)
     knot = np.array(
-        [[x - radius * 0.09, y + radius * 1.33], [x + radius * 0.09, y + radius * 1.33], [x, y + radius * 1.17]], np.int32
+        [[x - radius * 0.09, y + radius * 1.33], [x + radius * 0.09, y + radius * 1.33], [x, y + radius * 1.17]],
+        np.int32,
     )
     cv2.fillPoly(picture, [knot], tuple(float(c) * 0.7 for c in colour), cv2.LINE_AA)
     picture[:] = picture * (1 - cover) + np.clip(shaded, 0, 1) * cover
@@ -94,7 +95,8 @@ def render() -> NDArray[np.uint8]:
         inflate(picture, x * SUPERSAMPLING, y * SUPERSAMPLING, radius * SUPERSAMPLING, colour)
     small = cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     grain = rng.normal(0, 0.012, small.shape)
-    return np.clip((small + grain) * 255, 0, 255).astype(np.uint8)
+    picture_8bit: NDArray[np.uint8] = np.clip((small + grain) * 255, 0, 255).astype(np.uint8)
+    return picture_8bit
 
 
 if __name__ == "__main__":

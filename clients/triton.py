@@ -1,0 +1,277 @@
+"""The one door to Triton: its gRPC protocol, in this project's terms and errors.
+
+Requests are put together by hand around the pixels: tritonclient and the protobuf message copy a tensor three times
+before gRPC sees it, this once (docs/04-triton.md has the figures).
+"""
+
+import asyncio
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import model_config_pb2, service_pb2
+
+from clients.triton_errors import error_from_status, without_traceback
+from vision.contract import Contract, Output, contract_from_json
+from vision.errors import BackendFailure, BackendUnavailable, ContractError, DeadlineExceeded, WireError
+
+SERVICE = "/inference.GRPCInferenceService"
+OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # A restarted Triton is found again within a second, not after gRPC's two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    # A host that vanished is noticed in 15 s; Triton answers pings no more often than this with GOAWAY.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+)
+CONTROL_TIMEOUT_S = 5.0
+LOAD_TIMEOUT_S = 300.0
+RAW_INPUT_CONTENTS_TAG = b"\x3a"  # field 7 of ModelInferRequest, length-delimited (wire type 2): 7 << 3 | 2
+DTYPES: dict[str, np.dtype[Any]] = {
+    "FP32": np.dtype("<f4"),
+    "INT64": np.dtype("<i8"),
+    "INT32": np.dtype("<i4"),
+    "UINT8": np.dtype("u1"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model of Triton's repository; `ready` when it can be asked, otherwise `problem` says why not."""
+
+    name: str
+    version: str
+    ready: bool
+    contract: Contract | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """Outputs by name, batch first, read-only views of the answer; `version` is the one that answered."""
+
+    outputs: dict[str, NDArray[Any]]
+    version: str
+
+
+class TritonClient:
+    """One connection to one Triton, for one event loop. It reconnects by itself; close it in the end."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._channel: grpc.aio.Channel | None = None
+        self._methods: dict[str, Any] = {}
+
+    async def live(self) -> bool:
+        """Whether Triton answers at all."""
+        try:
+            answer = await self._call("ServerLive", service_pb2.ServerLiveRequest(), CONTROL_TIMEOUT_S)
+        except WireError:
+            return False
+        return bool(answer.live)
+
+    async def models(self) -> list[ServedModel]:
+        """Every model of the repository by name, each with the contract of its highest ready version.
+
+        Raises:
+            BackendUnavailable: Triton cannot be reached.
+        """
+        index = await self._call("RepositoryIndex", service_pb2.RepositoryIndexRequest(), CONTROL_TIMEOUT_S)
+        versions: dict[str, list[Any]] = {}
+        for entry in index.models:
+            versions.setdefault(entry.name, []).append(entry)
+        return await asyncio.gather(*(self._served_model(name, found) for name, found in sorted(versions.items())))
+
+    async def infer(
+        self, model: str, version: str, contract: Contract, batch: NDArray[Any], *, timeout_s: float
+    ) -> Inference:
+        """Run `batch`, [n, ...] in the contract's dtype and layout; `version` "" is the latest.
+
+        The deadline reaches Triton: a request that is still queued when it ends is never run.
+
+        Raises:
+            UnknownModel, ModelNotReady, Overloaded, BackendUnavailable, DeadlineExceeded, BackendFailure
+        """
+        if timeout_s <= 0:
+            raise DeadlineExceeded(f"model {model!r}: the deadline had passed before Triton was asked")
+        request = request_bytes(model, version, contract, batch, timeout_s)
+        answer = await self._call("ModelInfer", request, timeout_s, model)
+        return Inference(outputs_from_answer(model, contract.outputs, answer), answer.model_version)
+
+    async def load(self, name: str) -> None:
+        """Load `name`, or load it again with what its folder now holds.
+
+        Raises:
+            UnknownModel, ModelNotReady, BackendUnavailable, DeadlineExceeded, BackendFailure
+        """
+        request = service_pb2.RepositoryModelLoadRequest(model_name=name)
+        await self._call("RepositoryModelLoad", request, LOAD_TIMEOUT_S, name)
+
+    async def unload(self, name: str) -> None:
+        """Stop serving `name`; requests already in its queue are answered. A name not loaded is no error."""
+        request = service_pb2.RepositoryModelUnloadRequest(model_name=name)
+        await self._call("RepositoryModelUnload", request, CONTROL_TIMEOUT_S, name)
+
+    async def close(self) -> None:
+        if self._channel is not None:
+            await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _served_model(self, name: str, found: Sequence[Any]) -> ServedModel:
+        ready = [entry for entry in found if entry.state == "READY"]
+        entry = max(ready or found, key=lambda e: int(e.version or 0))
+        if not ready:
+            return ServedModel(name, entry.version, ready=False, contract=None, problem=problem_of_entry(entry))
+        request = service_pb2.ModelConfigRequest(name=name, version=entry.version)
+        try:
+            answer = await self._call("ModelConfig", request, CONTROL_TIMEOUT_S, name)
+            contract = contract_from_config(answer.config)
+        except (WireError, ContractError) as exc:
+            return ServedModel(name, entry.version, ready=False, contract=None, problem=exc.detail)
+        return ServedModel(name, entry.version, ready=True, contract=contract, problem=None)
+
+    async def _call(self, method: str, request: Any, timeout_s: float, model: str = "") -> Any:
+        with translated(f"Triton at {self.address}{f', model {model!r}' if model else ''}"):
+            return await self._method(method)(request, timeout=timeout_s)
+
+    def _method(self, name: str) -> Any:
+        if self._channel is None:  # made by the first call: a channel belongs to the event loop that is running
+            self._channel = grpc.aio.insecure_channel(self.address, options=OPTIONS)
+        if name not in self._methods:
+            message = getattr(service_pb2, f"{name}Request")
+            self._methods[name] = self._channel.unary_unary(
+                f"{SERVICE}/{name}",
+                request_serializer=None if name == "ModelInfer" else message.SerializeToString,
+                response_deserializer=getattr(service_pb2, f"{name}Response").FromString,
+            )
+        return self._methods[name]
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn gRPC's errors into ours; cancellation passes."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as exc:
+        raise error_from_status(exc.code().name, exc.details() or "", what) from exc
+    except grpc.aio.BaseError as exc:
+        raise BackendUnavailable(f"{what}: {exc}; the connection was closed on this side") from exc
+
+
+def request_bytes(model: str, version: str, contract: Contract, batch: NDArray[Any], timeout_s: float) -> bytes:
+    """A serialised ModelInferRequest; the tensor is copied once.
+
+    Protobuf allows fields in any order, so a message without its last field, then that field, is the message
+    (https://protobuf.dev/programming-guides/encoding/#last-one-wins and #order).
+    """
+    if batch.dtype != DTYPES[contract.input.dtype]:
+        raise BackendFailure(
+            f"model {model!r}: input {contract.input.name!r} is {contract.input.dtype}, got {batch.dtype}"
+        )
+    head = service_pb2.ModelInferRequest(model_name=model, model_version=version)
+    head.inputs.add(name=contract.input.name, datatype=contract.input.dtype, shape=batch.shape)
+    head.parameters["timeout"].int64_param = max(1, int(timeout_s * 1e6))
+    for output in contract.outputs:
+        head.outputs.add(name=output.name)
+    pixels = np.ascontiguousarray(batch).data
+    return b"".join((head.SerializeToString(), RAW_INPUT_CONTENTS_TAG, varint(pixels.nbytes), pixels))
+
+
+def varint(number: int) -> bytes:
+    """Seven bits a byte, the lowest first, the top bit set on all but the last (protobuf's encoding of lengths)."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def outputs_from_answer(model: str, expected: Sequence[Output], answer: Any) -> dict[str, NDArray[Any]]:
+    """The contract's outputs as read-only views of the answer.
+
+    Raises:
+        BackendFailure: an output is missing, of another dtype, or holds fewer bytes than its shape says.
+    """
+    contents = zip(answer.outputs, answer.raw_output_contents, strict=False)
+    found = {tensor.name: (tensor, content) for tensor, content in contents}
+    arrays = {}
+    for output in expected:
+        if output.name not in found:
+            raise BackendFailure(f"model {model!r}: output {output.name!r} is missing, Triton sent {list(found)}")
+        tensor, content = found[output.name]
+        dtype, shape = DTYPES[output.dtype], tuple(tensor.shape)
+        if tensor.datatype != output.dtype:
+            raise BackendFailure(
+                f"model {model!r}: output {output.name!r} is {tensor.datatype}, the contract says {output.dtype}"
+            )
+        if len(content) != math.prod(shape) * dtype.itemsize:
+            raise BackendFailure(
+                f"model {model!r}: output {output.name!r} of shape {shape} came with {len(content)} bytes; "
+                "is NumPy 2 in Triton's environment? Its Python backend needs numpy<2"
+            )
+        arrays[output.name] = np.frombuffer(content, dtype).reshape(shape)
+    return arrays
+
+
+def problem_of_entry(entry: Any) -> str:
+    """Why a model of the repository index is not ready; on one line."""
+    state: str = entry.state
+    if state in ("LOADING", "UNLOADING"):
+        return f"it is {state.lower()}"
+    if not state or entry.reason == "unloaded":
+        return f"it is not loaded: python -m clients load {entry.name}"
+    return f"it failed to load: {without_traceback(entry.reason) or 'Triton gives no reason'}"
+
+
+def contract_from_config(config: Any) -> Contract:
+    """The contract that a ModelConfig carries in its parameter `contract`, seen to fit the rest of it.
+
+    Raises:
+        ContractError: there is none, it is not valid, or names, dtypes, shapes or batch differ.
+    """
+    if "contract" not in config.parameters:
+        raise ContractError("its config.pbtxt has no parameter `contract`: import it with `python -m builder import`")
+    contract = _parsed(config.parameters["contract"].string_value)
+    declared = [tensor_of_config(tensor) for tensor in config.input]
+    agreed = [(contract.input.name, contract.input.dtype, contract.input.shape)]
+    differences = [] if declared == agreed else [f"input {agreed} in the contract, {declared} in config.pbtxt"]
+    outputs = {tensor_of_config(tensor) for tensor in config.output}
+    differences += [
+        f"output {(output.name, output.dtype, output.shape)} in the contract, {sorted(outputs)} in config.pbtxt"
+        for output in contract.outputs
+        if (output.name, output.dtype, output.shape) not in outputs
+    ]
+    if config.max_batch_size != contract.max_batch:
+        differences.append(f"max_batch {contract.max_batch} in the contract, {config.max_batch_size} in config.pbtxt")
+    if differences:
+        raise ContractError(f"contract and config.pbtxt differ: {'; '.join(differences)}. Import the model again.")
+    return contract
+
+
+def tensor_of_config(tensor: Any) -> tuple[str, str, tuple[int, ...]]:
+    """Name, dtype in the protocol's words, and shape without the batch."""
+    kind: str = model_config_pb2.DataType.Name(tensor.data_type)
+    return tensor.name, kind.removeprefix("TYPE_"), tuple(tensor.dims)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> Contract:
+    return contract_from_json(text)

@@ -1,0 +1,158 @@
+"""The gateway's HTTP as plain data: requests to send and replies to read, without a transport.
+
+A client is a loop around these; one for asyncio needs no copy of them.
+"""
+
+import mimetypes
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, ValidationError
+
+from clients.results import Model, Models, Prediction, Problem, Result, results_from_prediction
+from vision.errors import BackendFailure, CapacityError, WireError, wire_errors
+
+Photo = str | Path | bytes
+"""A file's path, or its encoded bytes."""
+
+UNDECLARED = "application/octet-stream"
+"""What bytes without a file name are sent as; the gateway then goes by the bytes."""
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`path` is below the gateway's address."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`headers` by lower-case name."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+def predict_request(
+    photo: Photo,
+    model: str,
+    *,
+    accept: str = "application/json",
+    score_threshold: float | None = None,
+    top_k: int | None = None,
+    max_detections: int | None = None,
+) -> Request:
+    """Ask what is on a photo.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    given = {"score_threshold": score_threshold, "top_k": top_k, "max_detections": max_detections}
+    content, media_type = (photo, None) if isinstance(photo, bytes) else _read(Path(photo))
+    return Request(
+        "POST",
+        f"/v1/models/{quote(model, safe='')}/predict",
+        headers={"accept": accept, "content-type": media_type or UNDECLARED},
+        parameters={name: str(value) for name, value in given.items() if value is not None},
+        content=content,
+    )
+
+
+def models_request() -> Request:
+    return Request("GET", "/v1/models")
+
+
+def model_request(name: str) -> Request:
+    return Request("GET", f"/v1/models/{quote(name, safe='')}")
+
+
+def ready_request() -> Request:
+    return Request("GET", "/health/ready")
+
+
+def result_from_reply(reply: Reply, name: str | None) -> Result:
+    """The one result of a photo that was sent as `name`.
+
+    Raises:
+        vision.errors.WireError: what the gateway answered instead.
+    """
+    [result] = results_from_prediction(_read_as(Prediction, reply))
+    return result if result.name else result.model_copy(update={"name": name})
+
+
+def models_from_reply(reply: Reply) -> list[Model]:
+    """Every model.
+
+    Raises:
+        vision.errors.WireError: what the gateway answered instead.
+    """
+    return list(_read_as(Models, reply).models)
+
+
+def model_from_reply(reply: Reply) -> Model:
+    """One model.
+
+    Raises:
+        vision.errors.WireError: what the gateway answered instead.
+    """
+    return _read_as(Model, reply)
+
+
+def content_from_reply(reply: Reply) -> bytes:
+    """The body as it came.
+
+    Raises:
+        vision.errors.WireError: what the gateway answered instead.
+    """
+    if reply.status != 200:
+        raise error_from_reply(reply)
+    return reply.content
+
+
+def error_from_reply(reply: Reply) -> WireError:
+    """The same class that the gateway raised."""
+    try:
+        problem = Problem.model_validate_json(reply.content)
+        cls = wire_errors()[problem.error]
+    except (ValidationError, KeyError):
+        start = reply.content[:200].decode("utf-8", "replace")
+        return BackendFailure(
+            f"the answer is {reply.status} {start!r}, not one of jetserve's; is this the gateway's address,"
+            " and does a proxy stand before it?"
+        )
+    if issubclass(cls, CapacityError):
+        return cls(problem.detail, _retry_after_s(reply))
+    return cls(problem.detail)
+
+
+def _read_as(shape: type[M], reply: Reply) -> M:
+    content = content_from_reply(reply)
+    try:
+        return shape.model_validate_json(content)
+    except ValidationError as exc:
+        raise BackendFailure(
+            f"the answer cannot be read as {shape.__name__}: {exc.errors()[0]['msg']}; is this a jetserve gateway"
+            " of about this client's version?"
+        ) from exc
+
+
+def _read(path: Path) -> tuple[bytes, str | None]:
+    return path.read_bytes(), mimetypes.guess_type(path.name)[0]
+
+
+def _retry_after_s(reply: Reply) -> float:
+    try:
+        return float(reply.headers.get("retry-after", ""))
+    except ValueError:
+        return 1.0

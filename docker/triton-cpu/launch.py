@@ -1,0 +1,150 @@
+"""Become a real `tritonserver`, from the PyPI wheel nvidia-pytriton, without Docker, root or a GPU.
+
+Run with the Python of the environment that holds the wheel, NumPy 1 and onnxruntime (`.venv/triton`):
+
+    .venv/triton/bin/python docker/triton-cpu/launch.py --model-repository model_repository --load balloon
+
+The wheel keeps the server, its Python backend and one stub per Python version apart. This script lays backend and
+stub out as Triton expects them, checks what would otherwise fail later and with less clarity, and replaces itself
+with the server, so that the caller's process id is Triton's. Standard library only.
+"""
+
+import argparse
+import filecmp
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+import preflight
+
+ROOT = Path(__file__).resolve().parents[2]
+PORTS = {"grpc": 8001, "http": 8000, "metrics": 8002}
+SHM_PER_INSTANCE_BYTES = 4 << 20
+"""What the Python backend reserves at first, then grows by: one image of 640x640 without growing."""
+
+
+def main() -> None:
+    options = options_from_command_line()
+    try:
+        wheel = wheel_folder()
+        libraries = library_path(wheel)
+        repository = repository_folder(options.model_repository)
+        for kind in PORTS:
+            preflight.check_port(options.host, getattr(options, f"{kind}_port"), f"--{kind}-port")
+        prefix = f"jetserve_{options.grpc_port}_"
+        preflight.check_shared_memory(prefix)
+        backends = backend_folder(wheel / "tritonserver", options.state)
+    except preflight.PreflightError as exc:
+        sys.exit(f"triton cannot start: {exc}")
+    server = wheel / "tritonserver" / "bin" / "tritonserver"
+    environment = dict(os.environ)
+    environment["LD_LIBRARY_PATH"] = os.pathsep.join(map(str, libraries))
+    # The stub embeds Python and finds its site-packages by the first `python3` on PATH.
+    environment["PATH"] = os.pathsep.join([str(Path(sys.prefix) / "bin"), os.environ.get("PATH", os.defpath)])
+    environment.pop("PYTHONHOME", None)
+    environment.pop("PYTHONPATH", None)
+    arguments = server_arguments(options, repository, backends, prefix)
+    os.execve(server, [str(server), *arguments], environment)  # noqa: S606 - a program of the wheel, arguments as a list
+
+
+def options_from_command_line() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model-repository", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    for kind, port in PORTS.items():
+        parser.add_argument(f"--{kind}-port", type=int, default=port, help="default %(default)s")
+    parser.add_argument("--load", action="append", default=[], metavar="NAME", help="a model to load; may be repeated")
+    parser.add_argument("--state", type=Path, default=ROOT / ".run" / "triton", help="folder for the backend's files")
+    parser.add_argument("--verbose", action="store_true", help="log every request")
+    return parser.parse_args()
+
+
+def server_arguments(options: argparse.Namespace, repository: Path, backends: Path, prefix: str) -> list[str]:
+    """The command line of `tritonserver`; see docs/04-triton.md for the reasons."""
+    arguments = [
+        f"--model-repository={repository}",
+        f"--backend-directory={backends}",
+        "--model-control-mode=explicit",
+        "--disable-auto-complete-config",
+        "--exit-on-error=false",
+        "--strict-readiness=true",
+        "--exit-timeout-secs=10",
+        "--allow-gpu-metrics=false",
+        "--pinned-memory-pool-byte-size=0",
+        "--log-format=ISO8601",
+        f"--log-verbose={int(options.verbose)}",
+        f"--backend-config=python,shm-default-byte-size={SHM_PER_INSTANCE_BYTES}",
+        f"--backend-config=python,shm-growth-byte-size={SHM_PER_INSTANCE_BYTES}",
+        f"--backend-config=python,shm-region-prefix-name={prefix}",
+    ]
+    for kind in PORTS:
+        arguments += [f"--{kind}-address={options.host}", f"--{kind}-port={getattr(options, f'{kind}_port')}"]
+    return arguments + [f"--load-model={name}" for name in options.load]
+
+
+def wheel_folder() -> Path:
+    """The folder of the installed `pytriton` package, which holds the server."""
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or not spec.submodule_search_locations:
+        raise preflight.PreflightError(
+            f"nvidia-pytriton is not installed for {sys.executable}: run `make setup`, and start this script with "
+            ".venv/triton/bin/python"
+        )
+    name, version = platform.libc_ver()
+    if name != "glibc" or tuple(map(int, version.split("."))) < (2, 35):
+        raise preflight.PreflightError(
+            f"the wheel's tritonserver needs glibc 2.35 or newer (Debian 12, Ubuntu 22.04), here is "
+            f"{name or 'no glibc'} {version}: use docker/, or a newer system"
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def library_path(wheel: Path) -> list[Path]:
+    """Folders of the wheel's own libraries and of `libpython`, which the stub links to."""
+    name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
+    libdir, multiarch = (sysconfig.get_config_var(key) or "" for key in ("LIBDIR", "MULTIARCH"))
+    candidates = [Path(libdir), Path(libdir) / multiarch, Path(sys.base_prefix) / "lib", Path("/usr/lib") / multiarch]
+    for folder in candidates:
+        if (folder / name).is_file():
+            return [wheel.parent / "nvidia_pytriton.libs", folder]
+    raise preflight.PreflightError(
+        f"{name} is in none of {', '.join(map(str, candidates))}: on Debian and Ubuntu `apt install "
+        f"libpython{sys.version_info.major}.{sys.version_info.minor}`; with pyenv, build Python with "
+        "PYTHON_CONFIGURE_OPTS=--enable-shared"
+    )
+
+
+def repository_folder(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise preflight.PreflightError(f"the model repository {folder} does not exist: import a model first")
+    return folder.resolve()
+
+
+def backend_folder(server: Path, state: Path) -> Path:
+    """`state`/backends, holding the wheel's Python backend and the stub of this interpreter; kept when right."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = server / "python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.is_file():
+        known = sorted(folder.name for folder in stub.parents[1].iterdir())
+        raise preflight.PreflightError(
+            f"the wheel has no Python backend stub for Python {version}, only for {', '.join(known)}: make the "
+            "environment with one of these"
+        )
+    folder = state.resolve() / "backends" / "python"
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in [stub, *(server / "backends" / "python").glob("*.*")]:
+        target = folder / source.name
+        # Compared whole, not by size and time: another Python's stub differs in little else.
+        if not (target.is_file() and filecmp.cmp(source, target, shallow=False)):
+            aside = target.with_name(f".{target.name}.{os.getpid()}")
+            shutil.copy2(source, aside)  # renamed into place: a running Triton keeps the file it has open
+            aside.replace(target)
+    return folder.parent
+
+
+if __name__ == "__main__":
+    main()

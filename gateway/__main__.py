@@ -1,0 +1,60 @@
+"""`python -m gateway`: serve HTTP until told to stop."""
+
+import argparse
+import logging
+import math
+import sys
+from contextlib import suppress
+
+import uvicorn
+
+from gateway.app import app_from_settings
+from gateway.settings import Settings, SettingsError, settings_from_environment, variable_of
+
+KEEP_ALIVE_S = 75
+"""Longer than a reverse proxy keeps an idle connection (nginx: 60 s), so that it is never the gateway that hangs up."""
+
+
+def main() -> int:
+    _parser().parse_args()
+    try:
+        settings = settings_from_environment()
+    except SettingsError as exc:
+        sys.stderr.write(f"python -m gateway: {exc}\n")
+        return 2
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    server = uvicorn.Server(config_from_settings(settings))
+    with suppress(KeyboardInterrupt):  # uvicorn raises what stopped it again once everything is closed
+        server.run()
+    return 0 if server.started else 1
+
+
+def config_from_settings(settings: Settings) -> uvicorn.Config:
+    """How uvicorn is to serve; requests in work at the end get their deadline to finish."""
+    return uvicorn.Config(
+        app_from_settings(settings),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(settings.deadline_s),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    lines = [f"  {variable_of(name):24} {field.description}" for name, field in Settings.model_fields.items()]
+    return argparse.ArgumentParser(
+        prog="python -m gateway",
+        description="Serve the models of a Triton over HTTP.",
+        epilog="environment variables:\n" + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The HTTP application: routes around one service."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from gateway import health, http_errors, models, predict
+from gateway.service import running_service
+from gateway.settings import Settings
+
+DESCRIPTION = """Fine-tuned vision models, answering photos.
+
+Every failure is `{"error": kind, "detail": message}`; the message says what was expected, what came, and what to do.
+"""
+
+
+def app_from_settings(settings: Settings) -> FastAPI:
+    """The application. It reaches for Triton when it starts, and starts without it, too."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with running_service(settings) as service:
+            app.state.service = service
+            yield
+
+    # FastAPI's own /docs loads its scripts from the internet, which a Jetson in a field does not have.
+    app: FastAPI = FastAPIOffline(
+        redoc_url=None,
+        static_url="/docs/static",
+        title="jetserve",
+        version=_version(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+    )
+    app.include_router(predict.router)
+    app.include_router(models.router)
+    app.include_router(health.router)
+    app.add_route("/", _front, include_in_schema=False)
+    http_errors.install(app)
+    return app
+
+
+async def _front(_: Request) -> Response:
+    return RedirectResponse("docs")
+
+
+def _version() -> str:
+    try:
+        return version("jetserve")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0+checkout"

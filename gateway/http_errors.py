@@ -1,0 +1,95 @@
+"""Errors as HTTP answers: one table, kind to status, and the wire form `{"error": kind, "detail": message}`."""
+
+import json
+import math
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.caller import CallerGone
+from vision.errors import (
+    CapacityError,
+    InternalError,
+    InvalidArgument,
+    MethodNotAllowed,
+    UnknownPath,
+    WireError,
+)
+
+STATUS_BY_KIND = {
+    "invalid_image": 422,
+    "invalid_argument": 422,
+    "unsupported_media_type": 415,
+    "too_large": 413,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "unknown_model": 404,
+    "unknown_path": 404,
+    "method_not_allowed": 405,
+    "overloaded": 429,
+    "rate_limited": 429,
+    "model_not_ready": 503,
+    "backend_unavailable": 503,
+    "deadline_exceeded": 504,
+    "backend_failure": 502,
+    "internal": 500,
+}
+
+
+def response_from_error(error: WireError) -> Response:
+    """The answer for one of our errors."""
+    headers = {}
+    if isinstance(error, CapacityError):
+        headers["retry-after"] = str(math.ceil(error.retry_after_s))  # RFC 9110 10.2.3 knows whole seconds only
+    return Response(
+        json.dumps({"error": error.kind, "detail": error.detail}),
+        STATUS_BY_KIND[error.kind],
+        headers,
+        media_type="application/json",
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Give every failure of `app` the wire form: ours, the framework's, and the unforeseen."""
+    app.add_exception_handler(WireError, _ours)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(CallerGone, _nobody)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _ours(_: Request, exc: Exception) -> Response:
+    assert isinstance(exc, WireError)  # noqa: S101 - registered for this class; Starlette's type is wider
+    return response_from_error(exc)
+
+
+async def _validation(_: Request, exc: Exception) -> Response:
+    assert isinstance(exc, RequestValidationError)  # noqa: S101 - as above
+    problems = (f"{error['loc'][-1]}={error['input']!r}: {error['msg']}" for error in exc.errors())
+    return response_from_error(InvalidArgument(f"{'; '.join(problems)}. /docs describes every parameter"))
+
+
+async def _framework(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)  # noqa: S101 - as above
+    if exc.status_code == 405:
+        allowed = (exc.headers or {}).get("Allow", "").replace("GET", "GET, HEAD")
+        response = response_from_error(
+            MethodNotAllowed(f"{request.url.path} takes {allowed or 'another method'}, not {request.method}")
+        )
+        response.headers["allow"] = allowed
+        return response
+    if exc.status_code == 404:
+        return response_from_error(UnknownPath(f"there is nothing at {request.url.path}; /docs lists every endpoint"))
+    return response_from_error(InternalError(f"the framework answered {exc.status_code} of its own: {exc.detail}"))
+
+
+async def _unforeseen(_: Request, exc: Exception) -> Response:
+    # Starlette raises it again once this is sent, and the server logs it with its traceback.
+    return response_from_error(InternalError("the gateway failed; the traceback is in its log. Please report it"))
+
+
+async def _nobody(_: Request, __: Exception) -> Response:
+    return Response(status_code=499)  # nginx's "client closed request"; nobody is there to read it

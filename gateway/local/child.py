@@ -1,0 +1,67 @@
+"""One process under supervision."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+TETHER = Path(__file__).with_name("tether.py")
+
+
+class Child:
+    """A process with its log file and its pid file. It dies with this process, whatever happens to it."""
+
+    def __init__(self, name: str, folder: Path, grace_s: float, when_orphaned: signal.Signals) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._pid_file = folder / f"{name}.pid"
+        self._grace_s = grace_s
+        self._when_orphaned = when_orphaned
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, command: Sequence[str | os.PathLike[str]], environment: Mapping[str, str]) -> None:
+        """Start it in a session of its own, so that Ctrl-C reaches only the supervisor; the last log is kept aside."""
+        if self.log.exists():
+            self.log.replace(self.log.with_suffix(".log.1"))
+        tether: list[str | os.PathLike[str]] = [sys.executable, TETHER, str(os.getpid()), str(int(self._when_orphaned))]
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own commands, no shell
+                [*tether, *command],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._pid_file.write_text(f"{self._process.pid}\n")
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs; negative for the signal that ended it."""
+        return self._process.poll() if self._process else None
+
+    def stop(self, hurry: Sequence[object]) -> None:
+        """SIGTERM; after the grace time, or as soon as `hurry` holds something, SIGKILL to all that is left of it."""
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+        deadline = time.monotonic() + self._grace_s
+        while self._process.poll() is None:
+            if hurry or time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        with suppress(ProcessLookupError):  # it leads a group of its own, with whatever it started
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._pid_file.unlink(missing_ok=True)
+
+    def last_lines(self, count: int = 20) -> str:
+        """The end of its log."""
+        with self.log.open(errors="replace") as lines:
+            return "".join(deque(lines, count)).rstrip()

@@ -1,0 +1,79 @@
+"""What Prometheus may ask."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import generate_latest
+
+from gateway.caller import CallerGone
+from gateway.catalogue import Catalogue
+from gateway.permits import Permits
+from gateway.phases import Phases
+from vision.errors import WireError
+
+NO_MODEL = "-"
+"""The model label of requests for models that do not exist: callers must not be able to make time series."""
+
+BUCKETS_S = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192)
+
+
+class Metrics:
+    """Counters and histograms in a registry of their own, so that two gateways fit into one process."""
+
+    def __init__(self, permits: Permits, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "gateway_requests",
+            "Requests answered; outcome is ok, a kind of error, or caller_gone",
+            ["model", "transport", "outcome"],
+            registry=registry,
+        )
+        self._phases = Histogram(
+            "gateway_phase_seconds",
+            "Wall-clock time of each phase of requests answered ok, and of the whole (total)",
+            ["model", "phase"],
+            buckets=BUCKETS_S,
+            registry=registry,
+        )
+        self._in_flight = Gauge("gateway_requests_in_flight", "Requests being worked on", registry=registry)
+        gauges = {
+            "gateway_permits": ("Permits there are", lambda: permits.limit),
+            "gateway_permits_taken": ("Permits that are taken", lambda: permits.taken),
+            "gateway_triton_reachable": ("1 when Triton could last be asked", lambda: catalogue.unavailable is None),
+            "gateway_models_ready": ("Models that can be asked", catalogue.ready_count),
+        }
+        for name, (meaning, value) in gauges.items():
+            Gauge(name, meaning, registry=registry).set_function(value)
+
+    @contextmanager
+    def request(self, model: str, transport: str, phases: Phases) -> Iterator[None]:
+        """Count the block as one request, by how it ends."""
+        outcome = "ok"
+        self._in_flight.inc()
+        try:
+            yield
+        except WireError as exc:
+            outcome = exc.kind
+            raise
+        except CallerGone:
+            outcome = "caller_gone"
+            raise
+        except BaseException:
+            outcome = "internal"
+            raise
+        finally:
+            self._in_flight.dec()
+            label = model if self._catalogue.knows(model) else NO_MODEL
+            self._requests.labels(label, transport, outcome).inc()
+            if outcome == "ok":
+                self._observe(label, phases)
+
+    def text(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def _observe(self, model: str, phases: Phases) -> None:
+        for phase, spent_s in (phases.seconds() | {"total": phases.total_s()}).items():
+            self._phases.labels(model, phase).observe(spent_s)

@@ -1,0 +1,35 @@
+"""The limit on requests in work at once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vision.errors import Overloaded
+
+RETRY_AFTER_S = 1.0
+
+
+class Permits:
+    """Taken before any work, given back however the work ends. For one event loop: it needs no lock."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.taken = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold a permit for the length of the block.
+
+        Raises:
+            Overloaded: at once, when all are taken: whoever waits here would wait longer than a caller who comes back.
+        """
+        if self.taken >= self.limit:
+            raise Overloaded(
+                f"all {self.limit} permits are taken; send the request again after {RETRY_AFTER_S:g} s,"
+                " or give the gateway more with GATEWAY_PERMITS",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1

@@ -1,0 +1,107 @@
+"""`POST /v1/models/{model}/predict`: HTTP around the predictor."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway import media_types
+from gateway.body import photos_from_request
+from gateway.caller import while_connected
+from gateway.deadline import Deadline
+from gateway.options import SCHEMAS, Options, options_from_parameters
+from gateway.phases import Phases, server_timing
+from gateway.photo import Photo
+from gateway.responses import PREDICT_RESPONSES, problems, wire_prediction
+from gateway.service import Service
+from vision.errors import InvalidArgument
+
+router = APIRouter(tags=["predict"])
+
+_BINARY = {"type": "string", "format": "binary"}
+_REQUEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            **{media_type: {"schema": _BINARY} for media_type in media_types.PHOTOS},
+            media_types.FORM: {
+                "schema": {
+                    "type": "object",
+                    "description": "a photo a field; their names do not matter",
+                    # Not a list of files: Swagger UI 5 sends the items of one as text (OpenAPI 3.1).
+                    "properties": {"file": _BINARY, "another": _BINARY},
+                    "required": ["file"],
+                }
+            },
+        },
+    },
+    "parameters": [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": schema,
+            "description": schema["description"],
+        }
+        for name, schema in SCHEMAS.items()
+    ],
+}
+
+
+@router.post(
+    "/v1/models/{model}/predict",
+    summary="What is on a photo",
+    responses=PREDICT_RESPONSES | problems(404, 413, 415, 422, 429, 502, 503, 504),
+    openapi_extra=_REQUEST,
+)
+async def predict(request: Request, model: Annotated[str, Path(json_schema_extra={"example": "balloon"})]) -> Response:
+    """Send a photo as the body, or several as the files of a form; get what the model finds on each.
+
+    `curl --data-binary @photo.jpg -H 'content-type: image/jpeg' localhost:8080/v1/models/balloon/predict`
+
+    With `Accept: image/jpeg` or `image/png` the answer is the photo with what was found drawn on it.
+    """
+    service: Service = request.app.state.service
+    phases, deadline = Phases(), Deadline(service.settings.deadline_s)
+    with service.metrics.request(model, "http", phases), service.permits.one():
+        options = options_from_parameters(request.query_params)
+        options.check((await service.catalogue.servable(model)).contract)
+        photos = await _received(request, service, deadline, phases)
+        media_type = media_types.chosen_answer(request.headers.get("accept"))
+        work = _answer(service, model, photos, options, deadline, phases, media_type)
+        return await while_connected(request, work)
+
+
+async def _received(request: Request, service: Service, deadline: Deadline, phases: Phases) -> list[Photo]:
+    async with deadline.over("the photo was arriving"):
+        with phases.of("receive"):
+            settings = service.settings
+            return await photos_from_request(request, max_bytes=settings.max_body_bytes, max_files=settings.max_files)
+
+
+async def _answer(
+    service: Service,
+    model: str,
+    photos: list[Photo],
+    options: Options,
+    deadline: Deadline,
+    phases: Phases,
+    media_type: str,
+) -> Response:
+    picture = media_type in media_types.PICTURES
+    if picture and len(photos) > 1:
+        raise InvalidArgument(
+            f"a picture of {len(photos)} photos was asked for (Accept: {media_type}); send one photo, or accept JSON"
+        )
+    prediction = await service.predictor.predict(model, photos, options, deadline, phases, keep_images=picture)
+    if picture:
+        content = await service.predictor.picture(prediction, media_type, deadline, phases)
+        return Response(content, headers=_headers(phases.milliseconds()), media_type=media_type)
+    timings_ms = phases.milliseconds()
+    answer = wire_prediction(prediction, timings_ms).model_dump_json(exclude_unset=True)
+    return Response(answer, headers=_headers(timings_ms), media_type=media_type)
+
+
+def _headers(timings_ms: dict[str, float]) -> dict[str, str]:
+    return {"server-timing": server_timing(timings_ms), "vary": "accept"}

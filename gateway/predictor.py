@@ -1,0 +1,139 @@
+"""Photos in, what is on them out: the core that every transport stands on. It knows nothing of HTTP."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clients.triton import TritonClient
+from gateway.catalogue import Catalogue, Servable
+from gateway.deadline import Deadline
+from gateway.options import Options
+from gateway.phases import Phases
+from gateway.photo import Photo
+from gateway.pictures import picture_from_finding
+from gateway.preparation import Batch, prepared_batches
+from vision.contract import Contract
+from vision.errors import BackendFailure, BackendUnavailable, ContractError, ModelNotReady, UnknownModel
+from vision.heads import Classification, Detections, classifications_from_outputs, detections_from_outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found on one photo."""
+
+    name: str | None
+    photo_hw: tuple[int, int]
+    """Pixels, upright as the EXIF orientation says."""
+    found: Detections | Classification
+    image_bgr: NDArray[np.uint8] | None
+    """The decoded photo, where it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One finding a photo, in the order they came."""
+
+    model: str
+    version: str
+    contract: Contract
+    findings: Sequence[Finding]
+
+
+class Predictor:
+    """Decodes and preprocesses in threads, asks Triton, postprocesses."""
+
+    def __init__(self, triton: TritonClient, catalogue: Catalogue, threads: Executor, *, max_pixels: int) -> None:
+        self._triton = triton
+        self._catalogue = catalogue
+        self._threads = threads
+        self._max_pixels = max_pixels
+
+    async def predict(
+        self,
+        model: str,
+        photos: Sequence[Photo],
+        options: Options,
+        deadline: Deadline,
+        phases: Phases,
+        *,
+        keep_images: bool = False,
+    ) -> Prediction:
+        """Predict on every photo. Its time goes to the phases decode, preprocess, infer and postprocess.
+
+        Raises:
+            vision.errors.WireError: any but those of transports and credentials.
+        """
+        servable = await self._catalogue.servable(model)
+        try:
+            return await self._with(servable, photos, options, deadline, phases, keep_images)
+        except (UnknownModel, ModelNotReady, BackendUnavailable):
+            # Unloaded, another version published, or Triton gone, since the last look.
+            await self._catalogue.refresh()
+            now = await self._catalogue.servable(model)
+            if now is servable:
+                raise
+            return await self._with(now, photos, options, deadline, phases, keep_images)
+
+    async def picture(self, prediction: Prediction, media_type: str, deadline: Deadline, phases: Phases) -> bytes:
+        """The first photo with what was found drawn on it, encoded; its image must have been kept."""
+        finding = prediction.findings[0]
+        drawing = (finding.image_bgr, finding.found, prediction.contract, media_type)
+        loop = asyncio.get_running_loop()
+        async with deadline.over("the picture was drawn"):
+            with phases.of("draw"):
+                return await loop.run_in_executor(self._threads, picture_from_finding, *drawing)
+
+    async def _with(
+        self,
+        servable: Servable,
+        photos: Sequence[Photo],
+        options: Options,
+        deadline: Deadline,
+        phases: Phases,
+        keep_images: bool,
+    ) -> Prediction:
+        options.check(servable.contract)
+        try:
+            async with deadline.over("photos were decoded"):
+                batches = await prepared_batches(
+                    photos, servable, phases, self._threads, max_pixels=self._max_pixels, keep_images=keep_images
+                )
+        except ContractError as exc:
+            raise BackendFailure(f"model {servable.name!r}: {exc.detail}") from exc
+        found: list[Detections | Classification] = []
+        # One after the other: a request of many photos holds one place in Triton's queue, like any other.
+        for batch in batches:
+            found += await self._found(batch, servable, options, deadline, phases)
+        prepared = [photo for batch in batches for photo in batch.photos]
+        findings = [
+            Finding(photo.name, ready.geometry.photo_hw, what, ready.image_bgr)
+            for photo, ready, what in zip(photos, prepared, found, strict=True)
+        ]
+        return Prediction(servable.name, servable.version, servable.contract, findings)
+
+    async def _found(
+        self, batch: Batch, servable: Servable, options: Options, deadline: Deadline, phases: Phases
+    ) -> Sequence[Detections | Classification]:
+        contract = servable.contract
+        async with deadline.over("the model was at work"):
+            with phases.of("infer"):
+                # The version too: its outputs are read with its contract, whatever is published meanwhile.
+                inference = await self._triton.infer(
+                    servable.name, servable.version, contract, batch.array, timeout_s=deadline.remaining_s()
+                )
+        with phases.of("postprocess"):
+            if contract.task == "classification":
+                return classifications_from_outputs(
+                    contract, inference.outputs, top_k=options.top_k, score_threshold=options.score_threshold
+                )
+            return detections_from_outputs(
+                contract,
+                inference.outputs,
+                [photo.geometry for photo in batch.photos],
+                score_threshold=options.score_threshold,
+                max_detections=options.max_detections,
+            )

@@ -1,0 +1,47 @@
+"""The gateway without a transport: what HTTP, and whatever else, stands on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import cv2
+
+from clients.triton import TritonClient
+from gateway.catalogue import Catalogue
+from gateway.metrics import Metrics
+from gateway.permits import Permits
+from gateway.predictor import Predictor
+from gateway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Its parts, for one event loop."""
+
+    settings: Settings
+    catalogue: Catalogue
+    permits: Permits
+    predictor: Predictor
+    metrics: Metrics
+
+
+@asynccontextmanager
+async def running_service(settings: Settings) -> AsyncIterator[Service]:
+    """A service that follows Triton's repository for the length of the block. It starts with Triton away, too."""
+    cv2.setNumThreads(1)  # photos are spread over threads; OpenCV's own would only fight with them
+    async with TritonClient(settings.triton) as triton:
+        catalogue = Catalogue(triton, refresh_s=settings.refresh_s)
+        permits = Permits(settings.permits)
+        await catalogue.refresh()
+        following = asyncio.create_task(catalogue.follow())
+        threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="pixels")
+        try:
+            predictor = Predictor(triton, catalogue, threads, max_pixels=settings.max_pixels)
+            yield Service(settings, catalogue, permits, predictor, Metrics(permits, catalogue))
+        finally:
+            threads.shutdown(wait=True, cancel_futures=True)
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following

@@ -1,0 +1,80 @@
+"""What a deployment may set, from `GATEWAY_…` environment variables. Facts about models are never settings."""
+
+import difflib
+import os
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "GATEWAY_"
+
+
+class SettingsError(Exception):
+    """A setting that does not exist or has no usable value; the message is for the person who set it."""
+
+
+class Settings(BaseSettings):
+    """Built once, in `__main__`, and passed on."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 is every network of the machine")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="TCP port of HTTP; 0 takes a free one")
+    triton: Annotated[str, Field(pattern=r"^[^\s/:]+:\d+$|^\[[0-9a-fA-F:]+\]:\d+$")] = Field(
+        "127.0.0.1:8001", description="host:port of Triton's gRPC"
+    )
+    permits: Annotated[int, Field(ge=1)] = Field(
+        16, description="requests that may be in work at once; one more is answered 429"
+    )
+    max_body_bytes: Annotated[int, Field(ge=1)] = Field(
+        20 * 1024 * 1024, description="bytes of a request body; more is answered 413"
+    )
+    max_pixels: Annotated[int, Field(ge=1)] = Field(
+        50_000_000, description="pixels of one photo, read from its header before it is decoded; more is answered 413"
+    )
+    max_files: Annotated[int, Field(ge=1)] = Field(16, description="photos in one multipart request")
+    deadline_s: Annotated[float, Field(gt=0, le=3600)] = Field(
+        10.0, description="seconds for a request from its first byte to its answer, the upload included"
+    )
+    decode_threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        description="threads that decode and resize photos; as many as there are processors if not set",
+    )
+    refresh_s: Annotated[float, Field(gt=0, le=3600)] = Field(
+        1.0, description="seconds between two looks at Triton's repository"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+
+
+def settings_from_environment() -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: naming each variable that is unknown or has a wrong value, and what would be right.
+    """
+    known = [variable_of(name) for name in Settings.model_fields]
+    # pydantic-settings looks up the names it knows and never sees the others.
+    problems = [_unknown(name, known) for name in os.environ if name.startswith(PREFIX) and name not in known]
+    try:
+        settings = Settings()
+    except ValidationError as exc:
+        problems += [_wrong(str(error["loc"][0]), error["input"], error["msg"]) for error in exc.errors()]
+        raise SettingsError("\n".join(problems)) from exc
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"{name}: there is no such setting; did you mean {nearest[0]}? All of them: {', '.join(known)}"
+
+
+def _wrong(name: str, value: object, problem: str) -> str:
+    return f"{variable_of(name)}={value!r}: {problem} ({Settings.model_fields[name].description})"

@@ -1,0 +1,96 @@
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from builder.triton_config import Serving, config_text, quoted
+from vision.contract import Contract, contract_from_json
+
+CONTRACT = {
+    "schema_version": 1,
+    "task": "detection",
+    "labels": ['a "quoted" one', "back\\slash", "Löwe 獅子 🎈", "line\nbreak\ttab", "</script>"],
+    "max_batch": 4,
+    "input": {"name": "input", "dtype": "UINT8", "layout": "NHWC", "shape": (32, 48, 3)},
+    "outputs": (
+        {"name": "dets", "dtype": "FP32", "shape": (-1, 5)},
+        {"name": "labels", "dtype": "INT64", "shape": (-1,)},
+    ),
+    "preprocess": (),
+    "in_graph": ({"op": "normalise", "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)},),
+    "postprocess": {
+        "head": "mmdet",
+        "boxes": "dets",
+        "label_ids": "labels",
+        "score_threshold": 0.3,
+        "max_detections": 100,
+    },
+    "provenance": {
+        "source": "x",
+        "source_sha256": "0",
+        "model_sha256": "0",
+        "precision": "fp32",
+        "created": "2026",
+        "tools": {},
+    },
+}
+
+
+def contract(**changes: object) -> Contract:
+    return Contract.model_validate({**CONTRACT, "labels": tuple(CONTRACT["labels"]), **changes})  # type: ignore[arg-type]
+
+
+def parsed(text: str) -> model_config_pb2.ModelConfig:
+    return text_format.Parse(text, model_config_pb2.ModelConfig())
+
+
+def test_triton_reads_what_was_written() -> None:
+    """Names, types, sizes, batching, queue and the one version, through Triton's own message."""
+    config = parsed(config_text("toy", 7, contract(), Serving(instances=2, threads=3)))
+    assert (config.name, config.backend, config.max_batch_size) == ("toy", "python", 4)
+    assert [(i.name, i.data_type, list(i.dims)) for i in config.input] == [
+        ("input", model_config_pb2.TYPE_UINT8, [32, 48, 3])
+    ]
+    assert [(o.name, o.data_type, list(o.dims)) for o in config.output] == [
+        ("dets", model_config_pb2.TYPE_FP32, [-1, 5]),
+        ("labels", model_config_pb2.TYPE_INT64, [-1]),
+    ]
+    assert (config.instance_group[0].count, config.instance_group[0].kind) == (
+        2,
+        model_config_pb2.ModelInstanceGroup.KIND_CPU,
+    )
+    assert list(config.version_policy.specific.versions) == [7]
+    queue = config.dynamic_batching.default_queue_policy
+    assert queue.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
+    assert (queue.default_timeout_microseconds, queue.allow_timeout_override, queue.max_queue_size) == (
+        30_000_000,
+        True,
+        256,
+    )
+    assert config.parameters["threads"].string_value == "3"
+    assert config.parameters["providers"].string_value == "CPUExecutionProvider"
+
+
+def test_the_contract_survives_whatever_its_labels_hold() -> None:
+    """Quotes, backslashes, line breaks and any script come back as they went in."""
+    config = parsed(config_text("toy", 1, contract(), Serving()))
+    assert contract_from_json(config.parameters["contract"].string_value) == contract()
+
+
+@pytest.mark.parametrize("text", ["", '"', "\\", "\\n", "\n", "a\x00b", "é", "獅", "\u2028", "%s{}", "'"])
+def test_quoted_text_is_read_back(text: str) -> None:
+    """Any string, on one line, in ASCII."""
+    written = quoted(text)
+    assert written.isascii()
+    assert "\n" not in written
+    assert parsed(f"name: {written}").name == text
+
+
+@pytest.mark.parametrize(("max_batch", "declared", "dims"), [(1, 0, [1, 32, 48, 3]), (4, 4, [32, 48, 3])])
+def test_tritons_own_backend_gets_its_batch_dimension(max_batch: int, declared: int, dims: list[int]) -> None:
+    """Triton's ONNX Runtime backend refuses max_batch_size 1 on a graph of fixed batch: there the batch is in dims."""
+    serving = Serving(backend="onnxruntime", threads=2)
+    config = parsed(config_text("toy", 1, contract(max_batch=max_batch), serving))
+    assert (config.platform, config.backend, config.max_batch_size) == ("onnxruntime_onnx", "", declared)
+    assert list(config.input[0].dims) == dims
+    assert config.HasField("dynamic_batching") == (max_batch > 1)
+    assert config.parameters["intra_op_thread_count"].string_value == "2"

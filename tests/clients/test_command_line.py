@@ -1,0 +1,129 @@
+"""`python -m clients`: tables for people, lines for programs, one line for what went wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clients.__main__ import main
+from tests.fake_triton import FakeTriton
+from tests.gateway.photos import encoded
+from tests.gateway.serving import RunningGateway
+from tests.ports import free_ports
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[str]:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    paths = [folder / "blue.jpg", folder / "red.png"]
+    paths[0].write_bytes(encoded(64, 48, (255, 0, 0)))
+    paths[1].write_bytes(encoded(32, 32, (0, 0, 255), ".png"))
+    return [str(path) for path in paths]
+
+
+def run(gateway: RunningGateway, *arguments: str) -> int:
+    return main([*arguments, "--url", gateway.url])
+
+
+def test_in_a_pipe_an_object_is_a_line(
+    gateway: RunningGateway, photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Photo, label, score, box; tabs between."""
+    assert run(gateway, "predict", *photos, "--model", "spot") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "blue.jpg\tspot\t0.750\t16.0\t6.0\t32.0\t18.0",
+        "red.png\tspot\t0.750\t8.0\t4.0\t16.0\t12.0",
+    ]
+
+
+def test_on_a_terminal_it_is_a_table(
+    gateway: RunningGateway,
+    photos: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a headline that says what was found where, by whom and how fast."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    assert run(gateway, "predict", photos[0], "--model", "spot") == 0
+    shown = capsys.readouterr().out
+    assert "blue.jpg: 1 object, 64x48, spot 1, " in shown
+    assert "label" in shown
+    assert "0.750" in shown
+
+
+def test_json_is_a_line_a_photo(gateway: RunningGateway, photos: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The result as the gateway sent it, with the file's name."""
+    assert run(gateway, "predict", *photos, "--model", "colour", "--json", "--top-k", "1") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["name"] for line in lines] == ["blue.jpg", "red.png"]
+    assert [[item["label"] for item in line["classes"]] for line in lines] == [["blue"], ["red"]]
+
+
+def test_the_picture_is_saved(gateway: RunningGateway, photos: list[str], tmp_path: Path) -> None:
+    """One photo to a file, as its suffix says; several to a folder, under their names."""
+    assert run(gateway, "predict", photos[0], "--model", "spot", "--save", str(tmp_path / "new" / "out.png")) == 0
+    assert (tmp_path / "new" / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert run(gateway, "predict", *photos, photos[0], "--model", "spot", "--save", str(tmp_path / "all")) == 0
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["blue-2.jpg", "blue.jpg", "red.jpg"]
+    assert (tmp_path / "all" / "red.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+
+
+def test_a_picture_of_another_type_is_refused(gateway: RunningGateway, photos: list[str]) -> None:
+    """Before anything is sent."""
+    with pytest.raises(SystemExit, match="2"):
+        run(gateway, "predict", photos[0], "--model", "spot", "--save", "out.gif")
+
+
+def test_one_bad_photo_does_not_stop_the_rest(
+    gateway: RunningGateway, photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each failure is a line that names its photo, and the status says that something failed."""
+    text = tmp_path / "text.jpg"
+    text.write_text("two balloons")
+    assert run(gateway, "predict", str(text), str(tmp_path / "none.jpg"), photos[1], "--model", "colour") == 1
+    shown = capsys.readouterr()
+    assert shown.out.startswith("red.png\tred")
+    [first, second] = shown.err.splitlines()
+    assert first.startswith(f"python -m clients: {text}: not an image")
+    assert "No such file" in second
+    assert "none.jpg" in second
+
+
+def test_a_gateway_that_is_not_there_is_one_line(photos: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Not one a photo, and no traceback; with what to do."""
+    url = f"http://127.0.0.1:{free_ports(1)[0]}"
+    assert main(["predict", *photos, "--model", "spot", "--url", url]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "make run" in line
+
+
+def test_models_are_listed(gateway: RunningGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    """As lines, or as JSON."""
+    assert run(gateway, "models") == 0
+    assert capsys.readouterr().out.splitlines()[0] == "colour\t1\tready\tclassification\t32x32\t3: blue, green, red"
+    assert run(gateway, "models", "--json") == 0
+    assert [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()] == ["colour", "spot"]
+
+
+def test_models_are_loaded_and_unloaded(
+    gateway: RunningGateway, fake: FakeTriton, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Through Triton's own gRPC."""
+    assert main(["unload", "spot", "--triton", fake.address]) == 0
+    assert fake.models["spot"].state == "UNAVAILABLE"
+    assert main(["load", "spot", "--triton", fake.address]) == 0
+    assert fake.models["spot"].state == "READY"
+    assert capsys.readouterr().out.splitlines() == ["spot: unloaded", "spot: loaded"]
+    assert main(["load", "none", "--triton", fake.address]) == 1
+    assert "'none'" in capsys.readouterr().err
+
+
+def test_it_runs_as_a_module() -> None:
+    """`python -m clients` without a command shows how it is used."""
+    ended = subprocess.run([sys.executable, "-m", "clients"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "usage: python -m clients" in ended.stderr

@@ -1,0 +1,44 @@
+"""What the gateway's tests share."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fake_triton import FakeModel, FakeTriton
+from tests.gateway.serving import RunningGateway, running_fake, running_gateway
+from tests.local_triton import LocalTriton
+from tests.tiny_models import colour_contract, colour_graph, spot_contract, spot_graph, write_model
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make` exports GATEWAY_PORT; tests say what they mean themselves."""
+    for name in os.environ:
+        if name.startswith("GATEWAY_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def served(triton: LocalTriton) -> Iterator[RunningGateway]:
+    """A gateway before a real Triton with the models `http_colour`, a classifier, and `http_spot`, a detector."""
+    write_model(triton.repository, "http_colour", colour_contract(max_batch=4), colour_graph())
+    write_model(triton.repository, "http_spot", spot_contract(), spot_graph())
+    triton.load("http_colour")
+    triton.load("http_spot")
+    with running_gateway(triton.address) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeTriton]:
+    """A fake Triton with a classifier `colour` and a detector `spot`."""
+    with running_fake({"colour": FakeModel(colour_contract()), "spot": FakeModel(spot_contract())}) as fake:
+        yield fake
+
+
+@pytest.fixture
+def faked(fake: FakeTriton) -> Iterator[RunningGateway]:
+    """A gateway before the fake Triton."""
+    with running_gateway(fake.address) as gateway:
+        yield gateway

@@ -1,0 +1,40 @@
+"""One run at a time, found while it lives and not after."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.local.run_lock import AlreadyRunning, Running, run_lock, running_in
+
+ADDRESS = "http://127.0.0.1:8080"
+
+
+def test_found_while_held(tmp_path: Path) -> None:
+    """A run is found with its process, address and readiness, and no second one starts."""
+    assert running_in(tmp_path) is None
+    with run_lock(tmp_path, ADDRESS) as mark_ready:
+        assert running_in(tmp_path) == Running(os.getpid(), ADDRESS, ready=False)
+        mark_ready()
+        assert running_in(tmp_path) == Running(os.getpid(), ADDRESS, ready=True)
+        with pytest.raises(AlreadyRunning, match=f"already running at {ADDRESS}"), run_lock(tmp_path, "elsewhere"):
+            pass
+    assert running_in(tmp_path) is None
+
+
+def test_stale_process_id(tmp_path: Path) -> None:
+    """What a killed run left behind is no run, even if its process id has been given to another."""
+    program = "import sys, time; from pathlib import Path; from gateway.local.run_lock import run_lock\n"
+    program += "with run_lock(Path(sys.argv[1]), 'x') as ready: ready(); print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        assert running_in(tmp_path) == Running(holder.pid, "x", ready=True)
+        holder.send_signal(signal.SIGKILL)
+    (tmp_path / "supervisor.pid").write_text(f"{os.getpid()}\nx\n")
+    assert running_in(tmp_path) is None
+    with run_lock(tmp_path, ADDRESS):
+        assert running_in(tmp_path) == Running(os.getpid(), ADDRESS, ready=False)

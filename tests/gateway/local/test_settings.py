@@ -1,0 +1,60 @@
+"""Settings of a local run: four ports, and clear words for a wrong one."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from gateway.local.ports import require_free
+from gateway.local.settings import PORTS, SettingsError, settings_from_environment
+
+
+def test_defaults() -> None:
+    """Without settings the ports are those the documents name."""
+    settings = settings_from_environment({})
+    assert settings.ports == PORTS
+    assert settings.address == "http://127.0.0.1:8080"
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"GATEWAY_PORT": "eighty"}, "GATEWAY_PORT is 'eighty': expected a port, 1 to 65535"),
+        ({"TRITON_HTTP_PORT": "0"}, "TRITON_HTTP_PORT is '0'"),
+        ({"TRITON_GRPC_PORT": "70000"}, "TRITON_GRPC_PORT is '70000'"),
+        ({"GATEWAY_PORT": "8000"}, "GATEWAY_PORT and TRITON_HTTP_PORT are both 8000"),
+        ({"TRITON_GPRC_PORT": "9001"}, "TRITON_GPRC_PORT is not a setting; did you mean TRITON_GRPC_PORT"),
+        ({"GATEWAY_TRITON": "jetson:8001"}, "GATEWAY_TRITON is jetson:8001, but a local run has its own Triton"),
+    ],
+)
+def test_wrong_settings(environment: dict[str, str], message: str) -> None:
+    """A wrong setting is named, with what would be right."""
+    with pytest.raises(SettingsError, match=message):
+        settings_from_environment(environment)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 - nothing is bound
+def test_listening_everywhere(host: str) -> None:
+    """A gateway that listens on every network is reached here by the loopback address."""
+    assert settings_from_environment({"GATEWAY_HOST": host}).address == "http://127.0.0.1:8080"
+
+
+def test_models(tmp_path: Path) -> None:
+    """The models of a repository are its folders with a config.pbtxt."""
+    for name in ("second", "first"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.pbtxt").touch()
+    (tmp_path / "half-published").mkdir()
+    (tmp_path / "README.md").touch()
+    assert settings_from_environment({}, repository=tmp_path).models() == ["first", "second"]
+
+
+def test_taken_port() -> None:
+    """A port that is taken is named, with the setting to change."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"port {port} on 127.0.0.1 is not free.* with GATEWAY_PORT"):
+            require_free("127.0.0.1", {"GATEWAY_PORT": port})
+    require_free("127.0.0.1", {"GATEWAY_PORT": port})

@@ -1,0 +1,29 @@
+"""The moment by which a request must be answered."""
+
+import asyncio
+
+import pytest
+
+from gateway.deadline import Deadline
+from vision.errors import DeadlineExceeded
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_takes_longer_is_cancelled_and_named() -> None:
+    """The message says what was going on when the time was up."""
+    deadline = Deadline(0.05)
+    with pytest.raises(DeadlineExceeded, match=r"0\.05 s passed while the model was at work"):
+        async with deadline.over("the model was at work"):
+            await asyncio.sleep(5)
+    assert deadline.remaining_s() == 0
+
+
+async def test_phases_share_one_deadline() -> None:
+    """What one phase used up, the next does not have."""
+    deadline = Deadline(0.2)
+    async with deadline.over("the first"):
+        await asyncio.sleep(0.15)
+    with pytest.raises(DeadlineExceeded):
+        async with deadline.over("the second"):
+            await asyncio.sleep(0.15)

@@ -1,0 +1,57 @@
+"""`python -m gateway` as a process: it starts, serves, and stops when told to."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from tests.fake_triton import FakeTriton
+from tests.gateway.photos import encoded
+from tests.gateway.serving import eventually
+from tests.ports import free_ports
+
+
+@contextmanager
+def process(**settings: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    [port] = free_ports(1)
+    environment = {f"GATEWAY_{name.upper()}": str(value) for name, value in ({"port": port} | settings).items()}
+    command = [sys.executable, "-m", "gateway"]
+    started = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        yield started, f"http://127.0.0.1:{port}"
+    finally:
+        started.kill()
+        started.communicate()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/live").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_it_serves_without_a_line_a_request_and_stops_on_a_signal(fake: FakeTriton) -> None:
+    """Its log is about models and Triton; a thousand requests a second would be a disk's work."""
+    with process(triton=fake.address) as (started, url):
+        eventually(lambda: answers(url), within_s=20)
+        headers = {"content-type": "image/jpeg"}
+        for body in (encoded(40, 40), b"text"):
+            httpx.post(f"{url}/v1/models/colour/predict", content=body, headers=headers)
+        started.send_signal(signal.SIGTERM)
+        _, log = started.communicate(timeout=10)
+    assert started.returncode in {0, -signal.SIGTERM}
+    assert "model colour: ready, version 1" in log
+    assert "predict" not in log
+    assert "Traceback" not in log
+
+
+def test_a_port_that_is_taken_ends_it_with_the_reason(fake: FakeTriton) -> None:
+    """Not with a gateway that listens nowhere."""
+    with process(triton=fake.address, port=fake.port) as (started, _):
+        _, log = started.communicate(timeout=20)
+    assert started.returncode not in {0, None}
+    assert "address already in use" in log

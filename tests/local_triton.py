@@ -1,0 +1,126 @@
+"""A real Triton for tests: started by the project's own launcher, on free ports, with a repository of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ports import free_ports
+
+ROOT = Path(__file__).parents[1]
+PYTHON = ROOT / ".venv" / "triton" / "bin" / "python"
+LAUNCHER = ROOT / "docker" / "triton-cpu" / "launch.py"
+READY_S = 30.0
+
+
+def require_triton() -> None:
+    """Skip where Triton's environment is missing; in CI that is a failure."""
+    if PYTHON.exists():
+        return
+    reason = f"{PYTHON} is missing: make setup"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+class LocalTriton:
+    """One tritonserver process. Ports stay the same when it is started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.repository = folder / "models"
+        self.repository.mkdir(parents=True)
+        self.grpc_port, self.http_port, self.metrics_port = free_ports(3)
+        self.address = f"127.0.0.1:{self.grpc_port}"
+        self.log = folder / "triton.log"
+        self._state = folder / "state"
+        self._loaded: set[str] = set()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, *load: str) -> None:
+        """Start it with these models and those that were loaded when it ended, and wait until it answers."""
+        self._loaded.update(load)
+        command = [PYTHON, LAUNCHER, "--model-repository", self.repository, "--state", self._state]
+        for kind in ("grpc", "http", "metrics"):
+            command += [f"--{kind}-port", str(getattr(self, f"{kind}_port"))]
+        for name in sorted(self._loaded):
+            command += ["--load", name]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + READY_S
+        while not self._answers("v2/health/live"):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError("Triton did not start:\n" + self.log.read_text()[-3000:])
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """As its owner would: SIGTERM, and SIGKILL after a while."""
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """As a crash would, and its stubs with it: those of test models may wait forever for a lock it held."""
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def load(self, name: str) -> None:
+        """Load, or load again; RuntimeError with Triton's reason when it fails."""
+        self.post(f"v2/repository/models/{name}/load")
+        self._loaded.add(name)
+
+    def unload(self, name: str) -> None:
+        """Stop serving `name`, and wait until it is so."""
+        self.post(f"v2/repository/models/{name}/unload")
+        self._loaded.discard(name)
+        deadline = time.monotonic() + READY_S
+        while any(m["name"] == name and m.get("reason") != "unloaded" for m in self.post("v2/repository/index")):
+            assert time.monotonic() < deadline, f"{name} is not unloaded"
+            time.sleep(0.02)
+
+    def statistics(self, name: str) -> dict[str, Any]:
+        """Triton's counters of a model: `inference_count` images in `execution_count` calls of its code."""
+        found: dict[str, Any] = json.loads(self._get(f"v2/models/{name}/stats"))["model_stats"][0]
+        return found
+
+    def version(self) -> str:
+        return str(json.loads(self._get("v2"))["version"])
+
+    def post(self, path: str) -> Any:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}/{path}", method="POST", data=b"{}")
+        try:
+            with urllib.request.urlopen(request, timeout=READY_S) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as exc:
+            with exc:
+                raise RuntimeError(exc.read().decode()) from None
+
+    def _get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/{path}", timeout=READY_S) as answer:
+            content: bytes = answer.read()
+            return content
+
+    def _answers(self, path: str) -> bool:
+        try:
+            self._get(path)
+        except (urllib.error.URLError, ConnectionError):
+            return False
+        return True

@@ -1,0 +1,32 @@
+"""The exporter, in the environment that has torch and OpenMMLab; skipped where `make setup-openmmlab` has not run."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv/openmmlab/bin/python"
+RECIPE = ROOT / "recipes/balloon-rtmdet"
+
+pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="needs .venv/openmmlab: make setup-openmmlab")
+
+
+def test_checkpoint_exports_to_the_bundle_in_git(tmp_path: Path) -> None:
+    """The checkpoint that ships gives, exported again, the ONNX and pipeline that ship."""
+    [checkpoint] = RECIPE.glob("*.pth")
+    command = [str(PYTHON), "-m", "builder.openmmlab.export", "rtmdet_nano_416.py", checkpoint.name]
+    subprocess.run(
+        [*command, "--photo", str(ROOT / "tests/assets/balloons.jpg"), "--out", str(tmp_path / "sdk")],
+        cwd=RECIPE,
+        env=dict(os.environ, PYTHONHASHSEED="0", PYTHONDONTWRITEBYTECODE="1"),
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    assert (tmp_path / "sdk/end2end.onnx").read_bytes() == (RECIPE / "sdk/end2end.onnx").read_bytes()
+    assert json.loads((tmp_path / "sdk/pipeline.json").read_text()) == json.loads(
+        (RECIPE / "sdk/pipeline.json").read_text()
+    )

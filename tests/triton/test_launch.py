@@ -1,0 +1,135 @@
+"""The launcher: what it lays out, and what it says when Triton could not start."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.local_triton import LAUNCHER, PYTHON, LocalTriton, require_triton
+from tests.ports import free_ports
+
+pytestmark = pytest.mark.triton
+
+
+@pytest.fixture
+def preflight() -> Any:
+    module = ModuleType("preflight")
+    SourceFileLoader("preflight", str(LAUNCHER.with_name("preflight.py"))).exec_module(module)
+    return module
+
+
+@pytest.fixture
+def launch(preflight: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setitem(sys.modules, "preflight", preflight)
+    module = ModuleType("launch")
+    module.__file__ = str(LAUNCHER)
+    SourceFileLoader("launch", str(LAUNCHER)).exec_module(module)
+    return module
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        yield holder.getsockname()[1]
+
+
+def words_of(python: Path | str, *arguments: str) -> str:
+    """What the launcher says when it refuses."""
+    require_triton()
+    command = [str(python), str(LAUNCHER), *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    return ended.stderr
+
+
+def port_arguments(**ports: int) -> list[str]:
+    free = dict(zip(("grpc", "http", "metrics"), free_ports(3), strict=True))
+    return [f"--{kind}-port={port}" for kind, port in (free | ports).items()]
+
+
+def test_taken_port(tmp_path: Path, taken_port: int) -> None:
+    """A port that is taken is named, with who holds it and the option to change."""
+    said = words_of(PYTHON, f"--model-repository={tmp_path}", *port_arguments(http=taken_port))
+    assert f"port {taken_port} (" not in said
+    assert f"port {taken_port} on 127.0.0.1 is not free" in said
+    assert f"by process {os.getpid()} (" in said
+    assert "--http-port" in said
+
+
+def test_missing_repository(tmp_path: Path) -> None:
+    """A repository that does not exist is named."""
+    said = words_of(PYTHON, f"--model-repository={tmp_path / 'nowhere'}", *port_arguments())
+    assert f"the model repository {tmp_path / 'nowhere'} does not exist" in said
+
+
+def test_wrong_environment(tmp_path: Path) -> None:
+    """A Python without the wheel is told which one has it."""
+    said = words_of(sys.executable, f"--model-repository={tmp_path}", *port_arguments())
+    assert f"nvidia-pytriton is not installed for {sys.executable}: run `make setup`" in said
+
+
+def test_missing_libpython(launch: Any, preflight: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A Python without its shared library is told how to get one."""
+    monkeypatch.setattr(launch.sysconfig, "get_config_var", lambda _: str(tmp_path))
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
+    with pytest.raises(preflight.PreflightError, match="apt install libpython3"):
+        launch.library_path(tmp_path)
+
+
+def test_old_glibc(launch: Any, preflight: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system too old for the wheel is told which one is not."""
+    monkeypatch.setattr(launch.importlib.util, "find_spec", lambda _: ModuleSpecLike(["/somewhere"]))
+    monkeypatch.setattr(launch.platform, "libc_ver", lambda: ("glibc", "2.31"))
+    with pytest.raises(preflight.PreflightError, match=r"needs glibc 2\.35 or newer .* here is glibc 2\.31"):
+        launch.wheel_folder()
+
+
+class ModuleSpecLike:
+    def __init__(self, locations: list[str]) -> None:
+        self.submodule_search_locations = locations
+
+
+def test_little_shared_memory(preflight: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too little shared memory is said before a model fails for it."""
+    monkeypatch.setattr(preflight, "SHM_NEEDED_BYTES", 1 << 60)
+    with pytest.raises(preflight.PreflightError, match="--shm-size"):
+        preflight.check_shared_memory(f"jetserve_test_{uuid4()}")
+
+
+def test_left_shared_memory(preflight: Any) -> None:
+    """What a killed Triton of the same port left in shared memory is removed, and nothing else."""
+    prefix = f"jetserve_test_{uuid4()}_"
+    ours, other = preflight.SHM / f"{prefix}region", preflight.SHM / f"other_{prefix}region"
+    for region in (ours, other):
+        region.touch()
+    preflight.check_shared_memory(prefix)
+    assert (ours.exists(), other.exists()) == (False, True)
+    other.unlink()
+
+
+def test_backend_folder(triton: LocalTriton, launch: Any) -> None:
+    """The backend is laid out once, kept while it is right, and mended when it is not."""
+    assert triton.pid
+    wheel = next((PYTHON.parents[1] / "lib").glob("python3*")) / "site-packages" / "pytriton" / "tritonserver"
+    state = triton.repository.parent / "state"
+    stub = state / "backends" / "python" / "triton_python_backend_stub"
+    before = stub.stat().st_ino
+    assert launch.backend_folder(wheel, state) == state / "backends"
+    assert stub.stat().st_ino == before
+    stub_bytes = stub.read_bytes()
+    stub.unlink()
+    stub.write_bytes(b"half a file")
+    launch.backend_folder(wheel, state)
+    assert stub.read_bytes() == stub_bytes
+    assert os.access(stub, os.X_OK)

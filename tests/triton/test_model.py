@@ -1,0 +1,231 @@
+"""`model.py` in a real Triton: the graph's answers come back, and one request's fault stays its own."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from importlib.machinery import SourceFileLoader
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from clients.triton import TritonClient
+from tests.local_triton import LocalTriton
+from tests.tiny_models import (
+    MODEL_PY,
+    SIDE,
+    colour_contract,
+    colour_graph,
+    model_from_nodes,
+    spot_contract,
+    spot_graph,
+    write_model,
+)
+from vision.contract import Contract
+from vision.errors import BackendFailure, DeadlineExceeded
+
+pytestmark = [pytest.mark.anyio, pytest.mark.triton]
+
+CONTRACT = colour_contract()
+WAIT_FOR_OTHERS_US = 200_000
+
+
+@pytest.fixture
+async def client(triton: LocalTriton) -> AsyncIterator[TritonClient]:
+    async with TritonClient(triton.address) as opened:
+        yield opened
+
+
+def image(blue: int, green: int = 0, red: int = 0) -> NDArray[np.uint8]:
+    """One image of one colour, [1, SIDE, SIDE, 3] uint8 BGR."""
+    return np.full((1, SIDE, SIDE, 3), (blue, green, red), np.uint8)
+
+
+def brittle_graph() -> onnx.ModelProto:
+    """The colour model's shapes, and a failure whenever the first blue value is above 99."""
+    return model_from_nodes(
+        [
+            helper.make_node("Slice", ["input", "begin", "end"], ["first"]),
+            helper.make_node("Cast", ["first"], ["index"], to=TensorProto.INT64),
+            helper.make_node("Reshape", ["index", "flat"], ["row"]),
+            helper.make_node("Gather", ["table", "row"], ["scores"]),
+        ],
+        {"input": (TensorProto.UINT8, ["batch", SIDE, SIDE, 3])},
+        {"scores": (TensorProto.FLOAT, ["batch", 3])},
+        [
+            helper.make_tensor("begin", TensorProto.INT64, [4], [0, 0, 0, 0]),
+            helper.make_tensor("end", TensorProto.INT64, [4], [10**6, 1, 1, 1]),
+            helper.make_tensor("flat", TensorProto.INT64, [1], [-1]),
+            helper.make_tensor("table", TensorProto.FLOAT, [100, 3], [i / 255 for i in range(100) for _ in range(3)]),
+        ],
+    )
+
+
+def counting_graph(side: int | None = SIDE) -> onnx.ModelProto:
+    """Every score is the number of images in its run; `side` None takes any size."""
+    return model_from_nodes(
+        [
+            helper.make_node("Shape", ["input"], ["shape"]),
+            helper.make_node("Slice", ["shape", "zero", "one"], ["batch"]),
+            helper.make_node("Cast", ["batch"], ["count"], to=TensorProto.FLOAT),
+            helper.make_node("Concat", ["batch", "three"], ["as_scores"], axis=0),
+            helper.make_node("Expand", ["count", "as_scores"], ["scores"]),
+        ],
+        {"input": (TensorProto.UINT8, ["batch", side or "height", side or "width", 3])},
+        {"scores": (TensorProto.FLOAT, ["batch", 3])},
+        [helper.make_tensor(name, TensorProto.INT64, [1], [i]) for name, i in (("zero", 0), ("one", 1), ("three", 3))],
+    )
+
+
+async def scores_of(
+    client: TritonClient, model: str, *batches: NDArray[Any], contract: Contract = CONTRACT
+) -> list[Any]:
+    """The answers, or errors, of requests sent together."""
+    requests = (client.infer(model, "", contract, batch, timeout_s=5) for batch in batches)
+    answers = await asyncio.gather(*requests, return_exceptions=True)
+    return [a if isinstance(a, BaseException) else a.outputs["scores"] for a in answers]
+
+
+async def test_rows_keep_their_order(triton: LocalTriton, client: TritonClient) -> None:
+    """Every row of a batch comes back with its own answer."""
+    write_model(triton.repository, "colour", CONTRACT, colour_graph())
+    triton.load("colour")
+    batch = np.concatenate([image(51), image(0, 102), image(0, 0, 255)])
+    (scores,) = await scores_of(client, "colour", batch)
+    np.testing.assert_allclose(scores, [[0.2, 0.0, 0.0], [0.0, 0.4, 0.0], [0.0, 0.0, 1.0]], rtol=1e-6)
+
+
+async def test_requests_are_joined(triton: LocalTriton, client: TritonClient) -> None:
+    """Requests that wait together are one run of the graph."""
+    write_model(triton.repository, "counts", CONTRACT, counting_graph(), queue_delay_us=WAIT_FOR_OTHERS_US)
+    triton.load("counts")
+    scores = await scores_of(client, "counts", *(np.repeat(image(0), rows, axis=0) for rows in (1, 3, 1, 3)))
+    assert [(len(rows), rows.max()) for rows in scores] == [(1, 8), (3, 8), (1, 8), (3, 8)]
+
+
+async def test_joined_requests_get_their_own(triton: LocalTriton, client: TritonClient) -> None:
+    """Requests that ran together each get their own rows back."""
+    write_model(triton.repository, "joined", CONTRACT, colour_graph(), queue_delay_us=WAIT_FOR_OTHERS_US)
+    triton.load("joined")
+    batches = [np.repeat(image(value), rows, axis=0) for value, rows in ((10, 1), (20, 3), (30, 1), (40, 3))]
+    for batch, scores in zip(batches, await scores_of(client, "joined", *batches), strict=True):
+        np.testing.assert_allclose(scores[:, 0], batch[:, 0, 0, 0] / 255, rtol=1e-6)
+    counts = triton.statistics("joined")
+    assert (counts["inference_count"], counts["execution_count"]) == (8, 1)
+
+
+async def test_one_failure_is_one_request_s(triton: LocalTriton, client: TritonClient) -> None:
+    """A request on which the graph fails is refused alone; those that shared its run are answered."""
+    write_model(triton.repository, "brittle", CONTRACT, brittle_graph(), queue_delay_us=WAIT_FOR_OTHERS_US)
+    triton.load("brittle")
+    first, culprit, last = await scores_of(client, "brittle", image(10), image(200), image(30))
+    with pytest.raises(BackendFailure, match="the graph failed on this request"):
+        raise culprit
+    np.testing.assert_allclose(np.concatenate([first, last])[:, 0], [10 / 255, 30 / 255], rtol=1e-6)
+    assert triton.statistics("brittle")["execution_count"] == 1
+
+
+async def test_no_boxes_is_an_answer(triton: LocalTriton, client: TritonClient) -> None:
+    """Outputs of zero size keep their shape."""
+    write_model(triton.repository, "spots", spot_contract(), spot_graph())
+    triton.load("spots")
+    dark = await client.infer("spots", "", spot_contract(), image(0), timeout_s=5)
+    assert (dark.outputs["dets"].shape, dark.outputs["labels"].shape) == ((1, 0, 5), (1, 0))
+    lit = image(0)
+    lit[0, 0, 3] = 255
+    bright = await client.infer("spots", "", spot_contract(), lit, timeout_s=5)
+    np.testing.assert_allclose(bright.outputs["dets"], [[[3, 0, 4, 1, 4 / SIDE]]])
+    assert bright.outputs["labels"].tolist() == [[0]]
+
+
+async def test_any_size(triton: LocalTriton, client: TritonClient) -> None:
+    """Where the size is free, requests of one size are one run, and all are answered."""
+    free = CONTRACT.model_copy(update={"input": CONTRACT.input.model_copy(update={"shape": (-1, -1, 3)})})
+    write_model(
+        triton.repository, "free", free, counting_graph(side=None), queue_delay_us=WAIT_FOR_OTHERS_US, ragged=True
+    )
+    triton.load("free")
+    scores = await scores_of(client, "free", image(0), image(0)[:, :8], image(0), contract=free)
+    assert [rows.max() for rows in scores] == [2, 1, 2]
+
+
+async def test_fixed_batch(triton: LocalTriton, client: TritonClient) -> None:
+    """A graph that takes exactly four images gets four, and answers only for those that were sent."""
+    four = colour_contract(max_batch=4)
+    write_model(triton.repository, "four", four, colour_graph(batch=4))
+    triton.load("four")
+    (scores,) = await scores_of(client, "four", np.repeat(image(51), 3, axis=0), contract=four)
+    np.testing.assert_allclose(scores, [[0.2, 0.0, 0.0]] * 3, rtol=1e-6)
+
+
+async def test_deadline_reaches_the_queue(triton: LocalTriton, client: TritonClient) -> None:
+    """A request whose deadline ends in the queue is never run."""
+    one = colour_contract(max_batch=1)
+    script = MODEL_PY.read_text().replace("responses = [None]", "import time; time.sleep(0.5); responses = [None]")
+    write_model(triton.repository, "sleeper", one, colour_graph(), script=script)
+    triton.load("sleeper")
+    first = asyncio.create_task(client.infer("sleeper", "", one, image(0), timeout_s=5))
+    await asyncio.sleep(0.1)
+    with pytest.raises(DeadlineExceeded):
+        await client.infer("sleeper", "", one, image(0), timeout_s=0.2)
+    await first
+    await client.infer("sleeper", "", one, image(0), timeout_s=5)
+    assert triton.statistics("sleeper")["inference_count"] == 2
+
+
+@pytest.mark.parametrize(
+    ("parameters", "batch", "message"),
+    [
+        ({"threads": "many"}, "batch", "parameter threads is 'many': expected a whole number"),
+        ({"providers": "FastProvider"}, "batch", r"parameter providers names \['FastProvider'\]"),
+        ({}, 4, "takes exactly 4 images a run, but max_batch_size is 8"),
+    ],
+)
+def test_wrong_settings_stop_the_load(
+    triton: LocalTriton, parameters: dict[str, str], batch: int | str, message: str
+) -> None:
+    """A wrong parameter is named when the model is loaded, not when it is asked."""
+    write_model(triton.repository, "wrong", CONTRACT, colour_graph(batch=batch), parameters=parameters)
+    with pytest.raises(RuntimeError, match=message):
+        triton.load("wrong")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "change", "message"),
+    [
+        ("input", {"name": "image"}, r"inputs differ in \['image', 'input'\]"),
+        ("input", {"shape": (SIDE, 8, 3)}, "input 'input': config.pbtxt says"),
+        ("input", {"dtype": "FP32"}, "TYPE_FP32 .* model.onnx says TYPE_UINT8"),
+        ("output", {"name": "scores2"}, r"outputs differ in \['scores2'\]"),
+        ("output", {"dtype": "INT64"}, "output 'scores': config.pbtxt says TYPE_INT64"),
+    ],
+)
+def test_wrong_tensors_stop_the_load(triton: LocalTriton, tensor: str, change: dict[str, object], message: str) -> None:
+    """Names, dtypes and shapes that graph and configuration do not share stop the load."""
+    described = CONTRACT.input if tensor == "input" else CONTRACT.outputs[0]
+    changed: Any = described.model_copy(update=change)
+    contract = CONTRACT.model_copy(update={"input": changed} if tensor == "input" else {"outputs": (changed,)})
+    write_model(triton.repository, "wrong", contract, colour_graph())
+    with pytest.raises(RuntimeError, match=message):
+        triton.load("wrong")
+
+
+def test_missing_graph_stops_the_load(triton: LocalTriton) -> None:
+    """A version folder without its model.onnx is said to be so."""
+    write_model(triton.repository, "hollow", CONTRACT)
+    with pytest.raises(RuntimeError, match=r"model\.onnx does not exist: import the model again"):
+        triton.load("hollow")
+
+
+def test_numpy_2_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy 2, with which Triton's Python backend sends empty outputs, stops the load."""
+    assert np.__version__.startswith("2.")
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", ModuleType("triton_python_backend_utils"))
+    module = ModuleType("model")
+    SourceFileLoader("model", str(MODEL_PY)).exec_module(module)
+    with pytest.raises(RuntimeError, match="install numpy<2"):
+        module.TritonPythonModel().initialize({})
