@@ -2,9 +2,10 @@
 
     .venv/dev/bin/python -m benchmarks.pixels --out benchmarks/results/pixels-CONDITIONS.json
 
-Three take turns on every iteration, in a shuffled order, each with the photo just decoded: the SDK (timed by its own profiler), the model as it is
-served (normalisation folded into the graph) and as it is served with `--no-fold` (float pixels). The networks run too,
-so that every stage starts with the caches a network leaves behind, and so that what folding adds to the graph is seen.
+Three take turns on every iteration, in a shuffled order, each with the photo just decoded: the SDK (timed by its own
+profiler), the model as it is served (normalisation folded into the graph) and as it is served with `--no-fold` (float
+pixels). The networks run too, so that every stage starts with the caches a network leaves behind, and so that what
+folding adds to the graph is seen.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from benchmarks import record
 from benchmarks.sdk import ProfiledDetector
 from builder.importer import Order, import_model
+from gateway.memory import keep_freed_memory
 from vision.contract import contract_from_json
 from vision.decode import image_from_bytes
 from vision.header import header_from_bytes
@@ -43,10 +45,10 @@ class Served:
     """What the gateway does to one photo, with the network in this process; each stage's seconds are kept."""
 
     def __init__(self, version: Path) -> None:
-        options = onnxruntime.SessionOptions()  # type: ignore[attr-defined]  # exported at run time only
+        options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._contract = contract_from_json((version / "contract.json").read_bytes())
-        self._session = onnxruntime.InferenceSession(  # type: ignore[attr-defined]  # exported at run time only
+        self._session = onnxruntime.InferenceSession(
             version / "model.onnx", options, providers=["CPUExecutionProvider"]
         )
         self._preprocess = Preprocessor(self._contract)
@@ -124,6 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="where to write the record")
     options = parser.parse_args(arguments)
 
+    keep_freed_memory()  # as in the gateway, and for both sides
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cores)})  # one core for everybody: the SDK's OpenCV has no other switch
     cv2.setNumThreads(1)

@@ -6,8 +6,7 @@ from typing import Literal
 from vision.contract import Contract
 
 Backend = Literal["python", "onnxruntime"]
-QUEUE_TIMEOUT_US = 30_000_000  # what a request may ask for at most; Triton ignores a request's own where this is 0
-QUEUE_SIZE = 256  # requests
+BATCHING = "dynamic_batching { }"  # any queue policy costs half a second now and then: docs/04-triton.md
 PRINTABLE = range(0x20, 0x7F)
 
 
@@ -29,7 +28,7 @@ def config_text(name: str, version: int, contract: Contract, serving: Serving) -
         _tensor("input", contract.input.name, contract.input.dtype, _dims(contract, serving, contract.input.shape)),
         *(_tensor("output", o.name, o.dtype, _dims(contract, serving, o.shape)) for o in contract.outputs),
         f"instance_group {{ count: {serving.instances}{' kind: KIND_CPU' if serving.backend == 'python' else ''} }}",
-        *([_batching()] if _is_batched(contract, serving) else []),
+        *([BATCHING] if _is_batched(contract, serving) else []),
         f"version_policy {{ specific {{ versions: {version} }} }}",
         *(_parameter(key, value) for key, value in _parameters(contract, serving).items()),
     ]
@@ -60,14 +59,6 @@ def _dims(contract: Contract, serving: Serving, shape: tuple[int, ...]) -> tuple
 def _tensor(kind: str, name: str, dtype: str, dims: tuple[int, ...]) -> str:
     sides = ", ".join(map(str, dims))
     return f"{kind} {{ name: {quoted(name)} data_type: TYPE_{dtype} dims: [{sides}] }}"
-
-
-def _batching() -> str:
-    return (
-        "dynamic_batching { default_queue_policy { timeout_action: REJECT "
-        f"default_timeout_microseconds: {QUEUE_TIMEOUT_US} allow_timeout_override: true "
-        f"max_queue_size: {QUEUE_SIZE} }} }}"
-    )
 
 
 def _parameters(contract: Contract, serving: Serving) -> dict[str, str]:

@@ -26,6 +26,8 @@ SERVICE = "/inference.GRPCInferenceService"
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
+    # Its own connection: by default gRPC shares one, and how long it waits to try again, with every client of a process.
+    ("grpc.use_local_subchannel_pool", 1),
     # A restarted Triton is found again within a second, not after gRPC's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 500),
@@ -89,7 +91,8 @@ class TritonClient:
         index = await self._call("RepositoryIndex", service_pb2.RepositoryIndexRequest(), CONTROL_TIMEOUT_S)
         versions: dict[str, list[Any]] = {}
         for entry in index.models:
-            versions.setdefault(entry.name, []).append(entry)
+            if not entry.name.startswith("."):  # a version that is being published beside the models
+                versions.setdefault(entry.name, []).append(entry)
         return await asyncio.gather(*(self._served_model(name, found) for name, found in sorted(versions.items())))
 
     async def infer(

@@ -9,6 +9,7 @@ from contextlib import suppress
 import uvicorn
 
 from gateway.app import app_from_settings
+from gateway.memory import keep_freed_memory
 from gateway.settings import Settings, SettingsError, settings_from_environment, variable_of
 
 KEEP_ALIVE_S = 75
@@ -22,6 +23,7 @@ def main() -> int:
     except SettingsError as exc:
         sys.stderr.write(f"python -m gateway: {exc}\n")
         return 2
+    keep_freed_memory()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     server = uvicorn.Server(config_from_settings(settings))
     with suppress(KeyboardInterrupt):  # uvicorn raises what stopped it again once everything is closed

@@ -52,7 +52,7 @@ class LocalTriton:
     def start(self, *load: str) -> None:
         """Start it with these models and those that were loaded when it ended, and wait until it answers."""
         self._loaded.update(load)
-        command = [PYTHON, LAUNCHER, "--model-repository", self.repository, "--state", self._state]
+        command: list[str | Path] = [PYTHON, LAUNCHER, "--model-repository", self.repository, "--state", self._state]
         for kind in ("grpc", "http", "metrics"):
             command += [f"--{kind}-port", str(getattr(self, f"{kind}_port"))]
         for name in sorted(self._loaded):
@@ -81,6 +81,8 @@ class LocalTriton:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        for region in Path("/dev/shm").glob(f"jetserve_{self.grpc_port}_*"):  # noqa: S108 - as the launcher would
+            region.unlink()
 
     def load(self, name: str) -> None:
         """Load, or load again; RuntimeError with Triton's reason when it fails."""
@@ -96,10 +98,18 @@ class LocalTriton:
             assert time.monotonic() < deadline, f"{name} is not unloaded"
             time.sleep(0.02)
 
-    def statistics(self, name: str) -> dict[str, Any]:
-        """Triton's counters of a model: `inference_count` images in `execution_count` calls of its code."""
-        found: dict[str, Any] = json.loads(self._get(f"v2/models/{name}/stats"))["model_stats"][0]
-        return found
+    def statistics(self, name: str, images: int) -> dict[str, Any]:
+        """Triton's counters of a model, once they have counted that many images, which is just after the answers.
+
+        `inference_count` images were run by `execution_count` calls of the model's code.
+        """
+        deadline = time.monotonic() + READY_S
+        while True:
+            found: dict[str, Any] = json.loads(self._get(f"v2/models/{name}/stats"))["model_stats"][0]
+            if found["inference_count"] >= images:
+                return found
+            assert time.monotonic() < deadline, found
+            time.sleep(0.01)
 
     def version(self) -> str:
         return str(json.loads(self._get("v2"))["version"])

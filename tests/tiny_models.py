@@ -21,7 +21,11 @@ from vision.contract import (
 MODEL_PY = Path(__file__).parents[1] / "builder" / "backends" / "onnxruntime" / "model.py"
 SIDE = 32
 OPSET, IR_VERSION = 13, 8
-QUEUE = "timeout_action: REJECT default_timeout_microseconds: 30000000 allow_timeout_override: true max_queue_size: 256"
+POLICY = (
+    "default_queue_policy { timeout_action: REJECT default_timeout_microseconds: 30000000"
+    " allow_timeout_override: true max_queue_size: 256 }"
+)
+"""Not what models have by default: any policy makes Triton pause now and then (docs/04-triton.md)."""
 PROVENANCE = Provenance(
     source="tests", source_sha256="0" * 64, model_sha256="0" * 64, precision="fp32", created="2026-01-01", tools={}
 )
@@ -125,7 +129,7 @@ def write_model(
     script: str | None = None,
     version: int = 1,
     parameters: Mapping[str, str] | None = None,
-    queue: str = QUEUE,
+    policy: str = "",
     queue_delay_us: int = 0,
     ragged: bool = False,
     embedded_contract: str | None = None,
@@ -151,7 +155,7 @@ def write_model(
         f'name: "{name}"  backend: "python"  max_batch_size: {contract.max_batch}',
         _tensor("input", contract.input.name, contract.input.dtype, contract.input.shape, ragged),
         *(_tensor("output", output.name, output.dtype, output.shape) for output in contract.outputs),
-        f"dynamic_batching {{ max_queue_delay_microseconds: {queue_delay_us} default_queue_policy {{ {queue} }} }}",
+        f"dynamic_batching {{ max_queue_delay_microseconds: {queue_delay_us} {policy} }}",
         "instance_group { kind: KIND_CPU count: 1 }",
         f"version_policy {{ specific {{ versions: [{version}] }} }}",
         *(_parameter(key, value) for key, value in (settings | dict(parameters or {})).items()),
@@ -175,9 +179,9 @@ def model_from_nodes(
     outputs: Mapping[str, tuple[int, list[int | str]]],
     constants: list[onnx.TensorProto],
 ) -> onnx.ModelProto:
-    infos = [
+    takes, gives = (
         [helper.make_tensor_value_info(name, dtype, shape) for name, (dtype, shape) in tensors.items()]
         for tensors in (inputs, outputs)
-    ]
-    graph = helper.make_graph(nodes, "tiny", *infos, initializer=constants)
+    )
+    graph = helper.make_graph(nodes, "tiny", takes, gives, initializer=constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)

@@ -13,6 +13,9 @@ from vision.geometry import Geometry
 
 _DTYPES = {"FP32": np.dtype(np.float32), "INT64": np.dtype(np.int64), "INT32": np.dtype(np.int32)}
 
+_LEAST = np.array((0, 0, -np.inf, -np.inf), np.float32)
+"""x1 y1 x2 y2: only the upper left corner stops at the photo's upper left border, as in the SDK."""
+
 Outputs = Mapping[str, NDArray[Any]]
 
 
@@ -91,10 +94,8 @@ def _detections(
     _require_known(contract, head.label_ids, ids)
     boxes = geometry.to_photo(dets[:, :4])
     height, width = geometry.photo_hw
-    upper_left, lower_right = boxes[:, :2], boxes[:, 2:]
-    np.maximum(upper_left, 0, out=upper_left)
-    np.minimum(lower_right, (width - 1, height - 1), out=lower_right)
-    outside = lower_right < upper_left
+    boxes.clip(_LEAST, np.array((np.inf, np.inf, width - 1, height - 1), np.float32), out=boxes)
+    outside = boxes[:, 2:] < boxes[:, :2]
     if outside.any():
         visible = ~outside.any(axis=1)
         boxes, dets, ids = boxes[visible], dets[visible], ids[visible]

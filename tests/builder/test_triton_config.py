@@ -44,7 +44,7 @@ def parsed(text: str) -> model_config_pb2.ModelConfig:
 
 
 def test_triton_reads_what_was_written() -> None:
-    """Names, types, sizes, batching, queue and the one version, through Triton's own message."""
+    """Names, types, sizes, batching without a queue policy and the one version, through Triton's own message."""
     config = parsed(config_text("toy", 7, contract(), Serving(instances=2, threads=3)))
     assert (config.name, config.backend, config.max_batch_size) == ("toy", "python", 4)
     assert [(i.name, i.data_type, list(i.dims)) for i in config.input] == [
@@ -59,13 +59,8 @@ def test_triton_reads_what_was_written() -> None:
         model_config_pb2.ModelInstanceGroup.KIND_CPU,
     )
     assert list(config.version_policy.specific.versions) == [7]
-    queue = config.dynamic_batching.default_queue_policy
-    assert queue.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
-    assert (queue.default_timeout_microseconds, queue.allow_timeout_override, queue.max_queue_size) == (
-        30_000_000,
-        True,
-        256,
-    )
+    assert config.HasField("dynamic_batching")
+    assert not config.dynamic_batching.HasField("default_queue_policy")  # stalls half a second: docs/04-triton.md
     assert config.parameters["threads"].string_value == "3"
     assert config.parameters["providers"].string_value == "CPUExecutionProvider"
 

@@ -20,7 +20,7 @@ import pytest
 from clients.triton import TritonClient
 from tests.local_triton import LocalTriton
 from tests.ports import free_ports
-from tests.tiny_models import QUEUE, SIDE, colour_contract, colour_graph, write_model
+from tests.tiny_models import POLICY, SIDE, colour_contract, colour_graph, write_model
 from vision.contract import Contract
 from vision.errors import (
     BackendFailure,
@@ -73,8 +73,8 @@ def prepare(triton: LocalTriton) -> None:
     write_model(folder, "refuses", CONTRACT, script=SCRIPT, parameters={"refuse": "1"})
     write_model(folder, "raises", CONTRACT, script=SCRIPT, parameters={"raise": "1"})
     write_model(folder, "slow", one, script=SCRIPT, parameters=slow)
-    write_model(folder, "full", one, script=SCRIPT, parameters=slow, queue=QUEUE.replace("256", "1"))
-    write_model(folder, "impatient", one, script=SCRIPT, parameters=slow, queue=QUEUE.replace("30000000", "50000"))
+    write_model(folder, "full", one, script=SCRIPT, parameters=slow, policy=POLICY.replace("256", "1"))
+    write_model(folder, "impatient", one, script=SCRIPT, parameters=slow, policy=POLICY.replace("30000000", "50000"))
     for name in ("fine", "left", "raises", "slow", "full", "impatient"):
         triton.load(name)
     triton.unload("left")

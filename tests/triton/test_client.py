@@ -16,7 +16,7 @@ from tests.local_triton import LocalTriton
 from tests.tiny_models import SIDE, colour_contract, colour_graph, spot_contract, spot_graph, write_model
 from tests.triton.situations import SCRIPT
 from vision.contract import Contract
-from vision.errors import BackendFailure, BackendUnavailable, DeadlineExceeded
+from vision.errors import BackendFailure, BackendUnavailable, DeadlineExceeded, UnknownModel
 
 pytestmark = pytest.mark.anyio
 
@@ -93,6 +93,29 @@ async def test_new_version(triton: LocalTriton, client: TritonClient) -> None:
     (found,) = [model for model in await client.models() if model.name == "grows"]
     assert (found.version, found.ready) == ("2", True)
     assert (await client.infer("grows", "", CONTRACT, BATCH, timeout_s=5)).version == "2"
+
+
+@pytest.mark.triton
+async def test_several_versions(triton: LocalTriton, client: TritonClient) -> None:
+    """Of several ready versions the highest is listed, each answers by its name, and an unknown one is unknown."""
+    for version in (9, 10):
+        folder = write_model(triton.repository, "several", CONTRACT, colour_graph(), version=version)
+    config = folder / "config.pbtxt"
+    config.write_text(config.read_text().replace("versions: [10]", "versions: [9, 10]"))
+    await client.load("several")
+    (found,) = [model for model in await client.models() if model.name == "several"]
+    assert found.version == "10"
+    answers = [await client.infer("several", version, CONTRACT, BATCH, timeout_s=5) for version in ("9", "10")]
+    assert [answer.version for answer in answers] == ["9", "10"]
+    with pytest.raises(UnknownModel):
+        await client.infer("several", "11", CONTRACT, BATCH, timeout_s=5)
+
+
+@pytest.mark.triton
+async def test_what_is_being_published_is_no_model(triton: LocalTriton, client: TritonClient) -> None:
+    """A folder that the builder is still filling (`.staging-…`) is not listed."""
+    write_model(triton.repository, ".staging-x7", colour_contract(), colour_graph())
+    assert not [model.name for model in await client.models() if model.name.startswith(".")]
 
 
 @pytest.mark.triton

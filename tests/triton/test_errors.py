@@ -9,7 +9,7 @@ import pytest
 from clients.triton import TritonClient
 from clients.triton_errors import OTHER, ROWS, error_from_status, row_of
 from tests.fake_triton import FakeModel, FakeTriton
-from tests.local_triton import LocalTriton
+from tests.local_triton import ROOT, LocalTriton
 from tests.triton.situations import CONTRACT, RECORD, SITUATIONS, infer, prepare, said
 from vision.errors import CapacityError, WireError, wire_errors
 
@@ -65,6 +65,14 @@ def test_every_row_can_be_reached() -> None:
     """No row is hidden by one above it."""
     assert [row_of(row.status, f"… {row.contains} …") for row in ROWS] == list(ROWS)
     assert row_of("RESOURCE_EXHAUSTED", "") == OTHER
+
+
+def test_the_table_is_documented() -> None:
+    """docs/04-triton.md shows every row that has a message, with its status and our kind."""
+    table = (ROOT / "docs" / "04-triton.md").read_text()
+    for row in ROWS:
+        if row.contains:
+            assert f"| {row.status} | `{row.contains}` | `{row.error.kind}` |" in table
 
 
 @pytest.mark.anyio

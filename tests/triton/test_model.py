@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
@@ -17,6 +18,7 @@ from clients.triton import TritonClient
 from tests.local_triton import LocalTriton
 from tests.tiny_models import (
     MODEL_PY,
+    POLICY,
     SIDE,
     colour_contract,
     colour_graph,
@@ -114,7 +116,7 @@ async def test_joined_requests_get_their_own(triton: LocalTriton, client: Triton
     batches = [np.repeat(image(value), rows, axis=0) for value, rows in ((10, 1), (20, 3), (30, 1), (40, 3))]
     for batch, scores in zip(batches, await scores_of(client, "joined", *batches), strict=True):
         np.testing.assert_allclose(scores[:, 0], batch[:, 0, 0, 0] / 255, rtol=1e-6)
-    counts = triton.statistics("joined")
+    counts = triton.statistics("joined", images=8)
     assert (counts["inference_count"], counts["execution_count"]) == (8, 1)
 
 
@@ -126,7 +128,7 @@ async def test_one_failure_is_one_request_s(triton: LocalTriton, client: TritonC
     with pytest.raises(BackendFailure, match="the graph failed on this request"):
         raise culprit
     np.testing.assert_allclose(np.concatenate([first, last])[:, 0], [10 / 255, 30 / 255], rtol=1e-6)
-    assert triton.statistics("brittle")["execution_count"] == 1
+    assert triton.statistics("brittle", images=2)["execution_count"] == 1
 
 
 async def test_no_boxes_is_an_answer(triton: LocalTriton, client: TritonClient) -> None:
@@ -162,19 +164,34 @@ async def test_fixed_batch(triton: LocalTriton, client: TritonClient) -> None:
     np.testing.assert_allclose(scores, [[0.2, 0.0, 0.0]] * 3, rtol=1e-6)
 
 
-async def test_deadline_reaches_the_queue(triton: LocalTriton, client: TritonClient) -> None:
-    """A request whose deadline ends in the queue is never run."""
+@pytest.mark.parametrize("policy", ["", POLICY])
+async def test_deadline_reaches_the_queue(triton: LocalTriton, client: TritonClient, policy: str) -> None:
+    """A request whose deadline ends in the queue is never run, with a queue policy or without."""
     one = colour_contract(max_batch=1)
-    script = MODEL_PY.read_text().replace("responses = [None]", "import time; time.sleep(0.5); responses = [None]")
-    write_model(triton.repository, "sleeper", one, colour_graph(), script=script)
-    triton.load("sleeper")
-    first = asyncio.create_task(client.infer("sleeper", "", one, image(0), timeout_s=5))
+    script = MODEL_PY.read_text().replace("responses = [None]", "import time; time.sleep(0.3); responses = [None]")
+    name = "patient" if policy else "sleeper"
+    write_model(triton.repository, name, one, colour_graph(), script=script, policy=policy)
+    triton.load(name)
+    # One is run and, without a policy, Triton takes two more out of the queue ahead of their turn.
+    before = [asyncio.create_task(client.infer(name, "", one, image(0), timeout_s=5)) for _ in range(3)]
     await asyncio.sleep(0.1)
     with pytest.raises(DeadlineExceeded):
-        await client.infer("sleeper", "", one, image(0), timeout_s=0.2)
-    await first
-    await client.infer("sleeper", "", one, image(0), timeout_s=5)
-    assert triton.statistics("sleeper")["inference_count"] == 2
+        await client.infer(name, "", one, image(0), timeout_s=0.1)
+    await asyncio.gather(*before)
+    await client.infer(name, "", one, image(0), timeout_s=5)
+    assert triton.statistics(name, images=4)["inference_count"] == 4
+
+
+async def test_no_request_waits_for_nothing(triton: LocalTriton, client: TritonClient) -> None:
+    """One request after the other is answered without Triton's pause of half a second (docs/04-triton.md)."""
+    write_model(triton.repository, "brisk", CONTRACT, colour_graph())
+    triton.load("brisk")
+    slowest_s = 0.0
+    for _ in range(1000):
+        begin = time.perf_counter()
+        await client.infer("brisk", "", CONTRACT, image(0), timeout_s=5)
+        slowest_s = max(slowest_s, time.perf_counter() - begin)
+    assert slowest_s < 0.45
 
 
 @pytest.mark.parametrize(

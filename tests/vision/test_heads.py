@@ -52,7 +52,7 @@ def test_best_first_and_no_more_than_asked() -> None:
     (found,) = detections_from_outputs(detector(), raw, [PHOTO])
     assert found.boxes_xyxy[:, 2].tolist() == [4, 2, 6]
     (found,) = detections_from_outputs(detector(), raw, [PHOTO], max_detections=1)
-    assert found.scores.tolist() == [0.75]
+    assert (found.boxes_xyxy.tolist(), found.scores.tolist(), found.label_ids.tolist()) == ([[0, 0, 4, 8]], [0.75], [1])
     (found,) = detections_from_outputs(detector(max_detections=2), raw, [PHOTO])
     assert len(found) == 2
 

@@ -40,9 +40,7 @@ class Pair:
 
     def __init__(self) -> None:
         self._sdk = mmdeploy_runtime.Detector(str(BUNDLE), "cpu", 0)  # type: ignore[attr-defined]  # compiled, untyped
-        self._session = onnxruntime.InferenceSession(
-            BUNDLE / "end2end.onnx", providers=["CPUExecutionProvider"]
-        )
+        self._session = onnxruntime.InferenceSession(BUNDLE / "end2end.onnx", providers=["CPUExecutionProvider"])
         self._preprocess = Preprocessor(CONTRACT)
 
     def ours(self, photo: NDArray[np.uint8]) -> Detections:

@@ -77,6 +77,8 @@ def local_run(tmp_path: Path) -> Iterator[LocalRun]:
     yield run
     if left := running_in(tmp_path / "run"):
         os.kill(left.pid, signal.SIGKILL)  # what it started dies with it, which test_killed_supervisor sees to
+    for region in Path("/dev/shm").glob(f"jetserve_{run.ports['TRITON_GRPC_PORT']}_*"):  # noqa: S108 - a killed Triton's
+        region.unlink()
 
 
 def wait_for_line(process: subprocess.Popen[str], pattern: str) -> None:
