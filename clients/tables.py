@@ -46,7 +46,9 @@ def show_models(models: Sequence[Model], console: Console) -> None:
         )
         for model in models
     ]
-    _show(f"{len(models)} models", ["model", "version", "state", "task", "size", "labels"], rows, console)
+    _show(
+        _plural(len(models), "model", "models"), ["model", "version", "state", "task", "size", "labels"], rows, console
+    )
 
 
 def _show(title: str, columns: Sequence[str], rows: Sequence[Row], console: Console, first: str | None = None) -> None:
@@ -55,7 +57,8 @@ def _show(title: str, columns: Sequence[str], rows: Sequence[Row], console: Cons
             cells = row if first is None else (first, *row)
             console.file.write("\t".join(cells) + "\n")  # rich would turn the tabs into spaces
         return
-    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
+    console.print(title, markup=False, highlight=False, soft_wrap=True)  # a table's own title wraps at its width
+    table = Table(box=box.SIMPLE_HEAD)
     for column in columns:
         table.add_column(column, justify="left" if column in _WORDS else "right")
     for row in rows:
@@ -68,9 +71,12 @@ _WORDS = {"model", "state", "task", "label", "labels"}
 
 def _count(result: Result) -> str:
     if result.classes is not None:
-        return f"{len(result.classes)} classes"
-    found = len(result.detections or ())
-    return f"{found} object{'' if found == 1 else 's'}"
+        return _plural(len(result.classes), "class", "classes")
+    return _plural(len(result.detections or ()), "object", "objects")
+
+
+def _plural(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _size(model: Model) -> str:

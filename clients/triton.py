@@ -26,7 +26,7 @@ SERVICE = "/inference.GRPCInferenceService"
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # Its own connection: by default gRPC shares one, and how long it waits to try again, with every client of a process.
+    # Its own connection: by default gRPC shares one, and its wait before the next try, with every client of a process.
     ("grpc.use_local_subchannel_pool", 1),
     # A restarted Triton is found again within a second, not after gRPC's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
