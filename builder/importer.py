@@ -1,11 +1,9 @@
 """The import, step by step: read, contract, check, fold, verify, publish. Nothing is written before publish."""
 
 import hashlib
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import onnx
@@ -20,6 +18,7 @@ from builder.recipe import source_from_onnx
 from builder.repository import CONFIG, Files, Published, checked_name, publish
 from builder.source import Source, Wishes, check_wishes
 from builder.triton_config import Serving, config_text
+from vision import __version__
 from vision.contract import Contract, Provenance, contract_from_json
 from vision.decode import image_from_bytes
 from vision.errors import BuildError, ContractError, RequestError
@@ -103,7 +102,7 @@ def _contract(model: onnx.ModelProto, source: Source, max_batch: int | None) -> 
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         tools={
             **source.tools,
-            "jetserve": jetserve_version(),
+            "jetserve": __version__,
             "onnx": onnx.__version__,
             "onnxruntime": onnxruntime.__version__,
         },
@@ -169,15 +168,6 @@ def _made_like(contract: Contract, other: Contract) -> Contract:
 def _with_hash(contract: Contract, data: bytes) -> Contract:
     provenance = contract.provenance.model_copy(update={"model_sha256": _sha256(data)})
     return contract.model_copy(update={"provenance": provenance})
-
-
-def jetserve_version() -> str:
-    """Of the installed distribution, or of the checkout this runs from."""
-    try:
-        return metadata.version("jetserve")
-    except metadata.PackageNotFoundError:
-        project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
-        return str(project["project"]["version"])
 
 
 def _sha256(data: bytes) -> str:

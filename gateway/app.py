@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -12,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from gateway import health, http_errors, models, predict
 from gateway.service import running_service
 from gateway.settings import Settings
+from vision import __version__
 
 DESCRIPTION = """Fine-tuned vision models, answering photos.
 
@@ -33,7 +33,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
         redoc_url=None,
         static_url="/docs/static",
         title="jetserve",
-        version=_version(),
+        version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
     )
@@ -47,10 +47,3 @@ def app_from_settings(settings: Settings) -> FastAPI:
 
 async def _front(_: Request) -> Response:
     return RedirectResponse("docs")
-
-
-def _version() -> str:
-    try:
-        return version("jetserve")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "0+checkout"

@@ -76,7 +76,7 @@ def test_the_same_again_publishes_nothing(
     importer(source)
     before = snapshot(importer.repository)
     monkeypatch.setattr(importing, "datetime", Later)
-    monkeypatch.setattr(importing, "jetserve_version", lambda: "99")
+    monkeypatch.setattr(importing, "__version__", "99")
     result = importer(source)
     assert (result.version, result.is_new) == (1, False)
     assert "unchanged" in importer.said[-1]
