@@ -29,12 +29,14 @@ run: setup models ## Triton and the gateway; Ctrl-C ends both
 run-background: setup models ## the same for scripts: returns when it answers
 	@$(LOCAL) run --background $(WHERE)
 
-stop: $(VENV)/gateway/.ready ## end what run-background started
-	@$(LOCAL) stop $(WHERE)
+stop: ## end what run-background started
+	@test ! -x $(VENV)/gateway/bin/python || $(LOCAL) stop $(WHERE)
 
 models: $(REPOSITORY)/balloon/config.pbtxt ## import the models that come with the project
 
-$(REPOSITORY)/balloon/config.pbtxt: $(wildcard $(BALLOON)/*) $(VENV)/builder/.ready
+# Anew when the bundle, the builder or what it stands on has changed; an import of the same publishes nothing.
+$(REPOSITORY)/balloon/config.pbtxt: $(wildcard $(BALLOON)/* builder/*.py builder/backends/*/*.py vision/*.py) \
+		$(VENV)/builder/.ready
 	@$(VENV)/builder/bin/python -m builder import $(BALLOON) --name balloon --score-threshold 0.3 --repository $(REPOSITORY)
 	@touch $@
 
@@ -55,8 +57,8 @@ bench: setup-dev models ## pixels beside mmdeploy's, gateway beside a bare loop;
 	@$(DEV)/python -m benchmarks $(ARGS)
 
 lock: $(VENV)/lock/.ready ## the lock files anew, from pyproject.toml and requirements/*.in
-	@for extra in gateway builder dev; do $(UV) --extra $$extra pyproject.toml -o requirements/$$extra.txt; done
-	@for name in triton openmmlab; do $(UV) --no-deps requirements/$$name.in -o requirements/$$name.txt; done
+	@for extra in gateway builder dev; do $(UV) --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done
+	@for name in triton openmmlab; do $(UV) --no-deps requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 
 UV := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command 'make lock'
@@ -67,7 +69,7 @@ clean: ## environments, logs and caches; models stay
 # An environment is made anew when its lock file changes, and is ready only when the last step has succeeded.
 $(VENV)/%/.ready: requirements/%.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
-		{ echo "Python 3.11 or 3.12 is needed, $$($(PYTHON) --version) is here. Try: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+		{ echo "Python 3.11 or 3.12 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python's venv is missing. Try: apt install python3-venv"; exit 1; }
 	@echo "setting up $(@D) from $<"
 	@rm -rf $(@D) && $(PYTHON) -m venv $(@D)

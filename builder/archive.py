@@ -1,5 +1,6 @@
 """The files of a bundle, from a folder or a zip, read into memory and never unpacked to disk."""
 
+import lzma
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -21,38 +22,48 @@ def files_from_path(path: Path, names: frozenset[str]) -> dict[str, bytes]:
     """
     try:
         if path.is_dir():
-            return {name: _bounded(path / name) for name in names if (path / name).is_file()}
+            return {name: _bounded(path / name, _limit_of(name)) for name in names if (path / name).is_file()}
         with zipfile.ZipFile(path) as archive:
             return _from_zip(archive, path, names)
     except zipfile.BadZipFile as exc:
         raise BuildError("read", f"{path} is neither a folder nor a whole zip file ({exc}); copy it again") from exc
-    except (RuntimeError, NotImplementedError, zlib.error) as exc:  # encrypted, an unknown compression, damaged
+    except (
+        RuntimeError,
+        NotImplementedError,
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+    ) as exc:  # encrypted, an unknown compression, damaged
         raise BuildError("read", f"{path} cannot be unpacked ({exc}); pack it again as a plain zip") from exc
     except OSError as exc:
         raise BuildError("read", f"cannot read {path}: {exc.strerror or exc}; expected a bundle folder or zip") from exc
 
 
-def file_from_path(path: Path) -> bytes:
+def file_from_path(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
     """The bytes of one file.
 
     Raises:
-        BuildError: it cannot be read, or is larger than any ONNX file can be.
+        BuildError: it cannot be read, or is larger than `limit` bytes.
     """
     try:
-        return _bounded(path)
+        return _bounded(path, limit)
     except OSError as exc:
         raise BuildError("read", f"cannot read {path}: {exc.strerror or exc}") from exc
 
 
-def _bounded(path: Path) -> bytes:
-    _check_size(str(path), path.stat().st_size)
+def _bounded(path: Path, limit: int) -> bytes:
+    _check_size(str(path), path.stat().st_size, limit)
     return path.read_bytes()
 
 
-def _check_size(name: str, size: int) -> None:
-    limit = MAX_FILE_BYTES if name.endswith(".onnx") else MAX_TEXT_BYTES
+def _limit_of(name: str) -> int:
+    """Of one of a bundle's files."""
+    return MAX_FILE_BYTES if name.endswith(".onnx") else MAX_TEXT_BYTES
+
+
+def _check_size(name: str, size: int, limit: int) -> None:
     if size > limit:
-        raise BuildError("read", f"{name} has {size} bytes, expected at most {limit}")
+        raise BuildError("read", f"{name} has {size} bytes, expected at most {limit}; is it the file that was meant?")
 
 
 def _from_zip(archive: zipfile.ZipFile, path: Path, names: frozenset[str]) -> dict[str, bytes]:
@@ -61,7 +72,7 @@ def _from_zip(archive: zipfile.ZipFile, path: Path, names: frozenset[str]) -> di
         raise BuildError("read", f"{path} holds {len(entries)} files, over {MAX_ENTRIES}; expected a bundle's few")
     for entry in entries:
         inside = PurePosixPath(entry.filename.replace("\\", "/"))
-        if inside.is_absolute() or ".." in inside.parts or ":" in inside.parts[0]:
+        if inside.is_absolute() or ".." in inside.parts or ":" in entry.filename:
             raise BuildError("read", f"{path} holds {entry.filename!r}, which points outside it; it is not a bundle")
     top = _top_folder(entries, path, names)
     wanted = {top + name: name for name in names}
@@ -86,7 +97,7 @@ def _top_folder(entries: list[zipfile.ZipInfo], path: Path, names: frozenset[str
 def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> bytes:
     """The entry's bytes. Its header's size is checked here; zipfile stops there, and checks the CRC."""
     name = f"{path}: {entry.filename}"
-    _check_size(name, entry.file_size)
+    _check_size(name, entry.file_size, _limit_of(entry.filename))
     if entry.file_size > MAX_TEXT_BYTES and entry.file_size > MAX_RATIO * entry.compress_size:
         raise BuildError("read", f"{name} grows from {entry.compress_size} to {entry.file_size} bytes; no model does")
     with archive.open(entry) as file:

@@ -52,7 +52,7 @@ def import_model(order: Order, say: Say) -> Published:
         BuildError: naming the step; the repository is as it was.
     """
     checked_name(order.name)
-    photos = {path.name: _photo(path) for path in order.probes}
+    photos = [(path.name, _photo(path)) for path in order.probes]
     source = _source(order)
     check_wishes(order.wishes, source.task, is_bundle=order.recipe is None)
     say("read", f"{order.source}: {len(source.onnx) / 1e6:.1f} MB ONNX, sha256 {_sha256(source.onnx)[:12]}")

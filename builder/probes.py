@@ -1,6 +1,6 @@
 """The images a model is verified on: photos that were given, and some that are made here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +20,11 @@ class Probe:
     is_photo: bool = False
 
 
-def probes_from_photos(photos: Mapping[str, Image]) -> list[Probe]:
-    """The photos given, then the synthetic ones, the same each time."""
+def probes_from_photos(photos: Iterable[tuple[str, Image]]) -> list[Probe]:
+    """The photos given, each with its name, then the synthetic ones, the same each time."""
     rng = np.random.default_rng(0)
     made = [Probe(f"synthetic {w}x{h}", _drawn(rng, h, w)) for h, w in SIZES_HW]
-    return [*(Probe(name, image, is_photo=True) for name, image in photos.items()), *made]
+    return [*(Probe(name, image, is_photo=True) for name, image in photos), *made]
 
 
 def _drawn(rng: np.random.Generator, height: int, width: int) -> Image:

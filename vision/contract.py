@@ -37,7 +37,7 @@ class ResizeKeepRatio(_Part):
 
     `scale = min(long_edge / long, short_edge / short)`, sides are `int(side * scale + 0.5)`.
     `mmcv`: in float64 (mmcv `rescale_size`: what mmdet trains and evaluates with).
-    `mmdeploy`: scale and product in float32 (the mmdeploy SDK): one pixel apart at about one size in 10,000.
+    `mmdeploy`: scale and product in float32 (the mmdeploy SDK): one pixel apart at about one size in 15,000.
     """
 
     op: Literal["resize_keep_ratio"] = "resize_keep_ratio"

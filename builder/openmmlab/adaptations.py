@@ -25,13 +25,6 @@ def apply() -> None:
     _define_torchvision_nms()
 
 
-def skip_backend_device_check() -> None:
-    """Let mmdeploy write TensorRT deploy configurations on a machine without a GPU."""
-    from mmdeploy.utils import config_utils  # type: ignore[import-not-found]
-
-    config_utils.check_backend_device = lambda *args, **kwargs: None
-
-
 def _export_with_torchscript() -> None:
     """mmdeploy rewrites functions for the TorchScript exporter; torch 2.9 made dynamo the default."""
     original = torch.onnx.export

@@ -56,7 +56,7 @@ def detector_deploy_config() -> dict[str, Any]:
 
 
 def bundle_from_checkpoint(config: Path, checkpoint: Path, photo: Path, out: Path) -> None:
-    """Write the four files of an SDK bundle into `out`."""
+    """Write the four files of an SDK bundle and `labels.txt` into `out`."""
     adaptations.apply()
     from mmdeploy.apis import torch2onnx
     from mmdeploy.backend.sdk.export_info import export2SDK
@@ -69,6 +69,20 @@ def bundle_from_checkpoint(config: Path, checkpoint: Path, photo: Path, out: Pat
         export2SDK(deploy, str(config), scratch, pth=str(checkpoint), device="cpu")
         for name in BUNDLE:
             Path(scratch, name).replace(out / name)
+    labels = labels_from_config(Config.fromfile(config))
+    (out / "labels.txt").write_text("".join(f"{label}\n" for label in labels))  # mmdeploy exports none
+
+
+def labels_from_config(config: Any) -> tuple[str, ...]:
+    """Class names in order of their ids, as the test data set of a training configuration names them.
+
+    Raises:
+        ValueError: it names none, as when the data set's own class does.
+    """
+    metainfo = config.test_dataloader.dataset.get("metainfo") or {}
+    if not metainfo.get("classes"):
+        raise ValueError("test_dataloader.dataset has no metainfo with classes; add metainfo=dict(classes=(…,))")
+    return tuple(metainfo["classes"])
 
 
 def main() -> None:

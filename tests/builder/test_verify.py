@@ -30,6 +30,18 @@ def test_a_sound_model_passes_and_says_what_was_seen(importer: Importer, bundle_
     assert said[2].startswith("verify photo.png: 2 boxes over 0.2, best ")
 
 
+def test_every_photo_is_verified(importer: Importer, bundle_with: Bundle, tmp_path: Path) -> None:
+    """Photos of one name from two folders are two probes, and a photo may be as large as photos are."""
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8)
+    photos = (tmp_path / "a" / "photo.png", tmp_path / "b" / "photo.png")
+    for photo, image in zip(photos, (noise, noise[:40]), strict=True):
+        photo.parent.mkdir()
+        cv2.imwrite(str(photo), image)
+    assert photos[0].stat().st_size > 4 * 2**20  # more than the texts of a bundle may have
+    importer(bundle_with(), probes=photos)
+    assert "verify 6 probes, folded equals source within 0.0e+00" in importer.said
+
+
 @pytest.mark.parametrize("model", [detector(gain=0.0), detector(rows=0)])
 def test_an_empty_output_is_refused(importer: Importer, bundle_with: Bundle, model: onnx.ModelProto) -> None:
     """An export whose boxes are all empty, or score 0, answers nothing for ever."""

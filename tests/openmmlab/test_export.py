@@ -27,6 +27,7 @@ def test_checkpoint_exports_to_the_bundle_in_git(tmp_path: Path) -> None:
         timeout=300,
     )
     assert (tmp_path / "sdk/end2end.onnx").read_bytes() == (RECIPE / "sdk/end2end.onnx").read_bytes()
+    assert (tmp_path / "sdk/labels.txt").read_text() == (RECIPE / "sdk/labels.txt").read_text() == "balloon\n"
     assert json.loads((tmp_path / "sdk/pipeline.json").read_text()) == json.loads(
         (RECIPE / "sdk/pipeline.json").read_text()
     )
