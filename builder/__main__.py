@@ -1,7 +1,9 @@
 """The builder's command line: `python -m builder import SOURCE --name NAME`."""
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
@@ -9,7 +11,7 @@ from typing import get_args
 from builder.importer import Order, import_model
 from builder.source import Wishes
 from builder.triton_config import Serving
-from vision.contract import Interpolation, Library
+from vision.contract import MAX_BATCH, Interpolation, Library
 from vision.errors import BuildError
 
 
@@ -32,8 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _say(step: str, text: str) -> None:
-    sys.stdout.write(f"{step:<10}{text}\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(f"{step:<10}{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # `… | head -1`: nobody reads on, and the import goes on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _order(options: argparse.Namespace) -> Order:
@@ -68,10 +73,12 @@ def _parser() -> argparse.ArgumentParser:
         "--score-threshold",
         type=_fraction,
         metavar="0-1",
-        help="lowest score served by default; the source's otherwise",
+        help="served by default is what scores above it; the source's otherwise",
     )
-    add("--max-detections", type=_positive, metavar="N", help="boxes an image at most; the source's otherwise")
-    add("--top-k", type=_positive, metavar="K", help="classes an image; the source's otherwise")
+    add(
+        "--max-detections", type=_between(1, 10_000), metavar="N", help="boxes an image at most; the source's otherwise"
+    )
+    add("--top-k", type=_between(1, 10_000), metavar="K", help="classes an image; the source's otherwise")
     add("--resize-library", choices=get_args(Library), help="what resized in training, where a bundle lost it (opencv)")
     add("--resize-interpolation", choices=get_args(Interpolation), help="likewise (bilinear)")
     add(
@@ -82,9 +89,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PHOTO",
         help="also verify on this photo (repeatable)",
     )
-    add("--instances", type=_positive, default=1, metavar="N", help="copies that run side by side (%(default)s)")
-    add("--threads", type=_whole, default=0, metavar="N", help="threads a copy, 0 is one per core (%(default)s)")
-    add("--max-batch", type=_positive, metavar="N", help="largest batch (8, or 1 where the graph's batch is fixed)")
+    add("--instances", type=_between(1, 64), default=1, metavar="N", help="copies that run side by side (%(default)s)")
+    add(
+        "--threads",
+        type=_between(0, 1024),
+        default=0,
+        metavar="N",
+        help="threads a copy, 0 is one per core (%(default)s)",
+    )
+    add(
+        "--max-batch",
+        type=_between(1, MAX_BATCH),
+        metavar="N",
+        help="largest batch (8, or 1 where the graph's batch is fixed)",
+    )
     add(
         "--fold",
         action=argparse.BooleanOptionalAction,
@@ -96,18 +114,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
-    return value
+def _between(least: int, most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not between {least} and {most}")
+        return value
 
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is below 0")
-    return value
+    return number
 
 
 def _fraction(text: str) -> float:

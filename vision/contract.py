@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from vision.errors import ContractError
 
 SCHEMA_VERSION = 1
+MAX_BATCH = 1024
+"""Images a call; Triton takes more, no network that this project knows does."""
 
 Size = tuple[PositiveInt, PositiveInt]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -182,7 +184,7 @@ class Contract(_Part):
     schema_version: Literal[1]
     task: Literal["detection", "classification"]
     labels: Annotated[tuple[str, ...], Field(min_length=1)]
-    max_batch: PositiveInt
+    max_batch: Annotated[int, Field(ge=1, le=MAX_BATCH)]
     input: Input
     outputs: Annotated[tuple[Output, ...], Field(min_length=1)]
     preprocess: tuple[Step, ...]

@@ -63,6 +63,9 @@ class TritonPythonModel:
                 feeds[index] = self._feed_from_request(request)
             except ValueError as exc:
                 responses[index] = error_response(str(exc), pb_utils.TritonError.INVALID_ARG)
+            except Exception as exc:  # noqa: BLE001 - raised further, it would fail the requests beside it
+                message = f"the request cannot be read: {exc!r}"
+                responses[index] = error_response(message, pb_utils.TritonError.INTERNAL)
         for indices in self._batches(feeds):
             answers = self._answers([feeds[index] for index in indices])
             for index, answer in zip(indices, answers, strict=True):
