@@ -85,4 +85,5 @@ FLAGS_openmmlab := --no-deps --require-hashes
 FLAGS_gateway := --require-hashes
 FLAGS_builder := --require-hashes
 FLAGS_dev := --require-hashes
+PRE_triton = $(VENV)/triton/bin/python docker/triton-cpu/preflight.py
 PRE_openmmlab = $(VENV)/openmmlab/bin/python $(PIP) install $(TORCH) setuptools==80.10.2

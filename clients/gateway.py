@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -9,7 +10,7 @@ from typing import Literal, Self
 import httpx
 
 from clients import wire
-from clients.results import Model, Result
+from clients.results import Model, ModelDetail, Result
 from vision.errors import BackendUnavailable, CapacityError, DeadlineExceeded, InvalidArgument
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -27,7 +28,9 @@ class GatewayClient:
         self.base_url = base_url.rstrip("/")
         self._timeout_s = timeout_s
         with _translated(self.base_url, timeout_s):
-            self._http = httpx.Client(base_url=self.base_url, timeout=timeout_s)
+            # A proxy of the environment is for other machines, whether or not no_proxy names this one.
+            elsewhere = not _is_loopback(httpx.URL(self.base_url).host)
+            self._http = httpx.Client(base_url=self.base_url, timeout=timeout_s, trust_env=elsewhere)
 
     def predict(
         self,
@@ -78,8 +81,8 @@ class GatewayClient:
         """Every model, by name, ready or not."""
         return wire.models_from_reply(self._reply(wire.models_request()))
 
-    def model(self, name: str) -> Model:
-        """One model."""
+    def model(self, name: str) -> ModelDetail:
+        """One model, with its contract."""
         return wire.model_from_reply(self._reply(wire.model_request(name)))
 
     def ready(self) -> bool:
@@ -119,6 +122,13 @@ class GatewayClient:
                 content=request.content,
             )
         return wire.Reply(response.status_code, response.headers, response.content)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 @contextmanager

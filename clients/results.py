@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vision.contract import Contract
+
 
 class _Part(BaseModel):
     # Fields of a newer server are ignored, not refused.
@@ -68,6 +70,12 @@ class Model(_Part):
     max_batch: int | None = None
     precision: str | None = None
     created: str | None = Field(None, description="when it was built")
+
+
+class ModelDetail(Model):
+    """A model with its whole contract."""
+
+    contract: Contract | None = Field(None, description="all that serving it takes; null where it has no valid one")
 
 
 class Models(_Part):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from clients.triton_errors import error_from_status, without_traceback
+from clients.triton_errors import RETRY_AFTER_S, error_from_status, without_traceback
 from vision.contract import Contract, Output, contract_from_json
 from vision.errors import BackendFailure, BackendUnavailable, ContractError, DeadlineExceeded, WireError
 
@@ -26,6 +26,7 @@ SERVICE = "/inference.GRPCInferenceService"
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
+    ("grpc.enable_http_proxy", 0),  # Triton is never behind one, whatever `http_proxy` says
     # Its own connection: by default gRPC shares one, and its wait before the next try, with every client of a process.
     ("grpc.use_local_subchannel_pool", 1),
     # A restarted Triton is found again within a second, not after gRPC's two minutes.
@@ -86,8 +87,14 @@ class TritonClient:
         """Every model of the repository by name, each with the contract of its highest ready version.
 
         Raises:
-            BackendUnavailable: Triton cannot be reached.
+            BackendUnavailable: Triton cannot be reached, or went away or silent meanwhile.
         """
+        try:
+            return await self._listed()
+        except DeadlineExceeded as exc:
+            raise BackendUnavailable(exc.detail, RETRY_AFTER_S[BackendUnavailable]) from exc
+
+    async def _listed(self) -> list[ServedModel]:
         index = await self._call("RepositoryIndex", service_pb2.RepositoryIndexRequest(), CONTROL_TIMEOUT_S)
         versions: dict[str, list[Any]] = {}
         for entry in index.models:
@@ -146,6 +153,8 @@ class TritonClient:
         try:
             answer = await self._call("ModelConfig", request, CONTROL_TIMEOUT_S, name)
             contract = contract_from_config(answer.config)
+        except (BackendUnavailable, DeadlineExceeded):
+            raise  # it says nothing of this model
         except (WireError, ContractError) as exc:
             return ServedModel(name, entry.version, ready=False, contract=None, problem=exc.detail)
         return ServedModel(name, entry.version, ready=True, contract=contract, problem=None)
@@ -253,26 +262,36 @@ def contract_from_config(config: Any) -> Contract:
     if "contract" not in config.parameters:
         raise ContractError("its config.pbtxt has no parameter `contract`: import it with `python -m builder import`")
     contract = _parsed(config.parameters["contract"].string_value)
-    declared = [tensor_of_config(tensor) for tensor in config.input]
+    batch_axes = int(contract.max_batch == 1 and batch_in_dims(config))
+    max_batch = config.max_batch_size or batch_axes
+    declared = [tensor_of_config(tensor, batch_axes) for tensor in config.input]
     agreed = [(contract.input.name, contract.input.dtype, contract.input.shape)]
     differences = [] if declared == agreed else [f"input {agreed} in the contract, {declared} in config.pbtxt"]
-    outputs = {tensor_of_config(tensor) for tensor in config.output}
+    outputs = {tensor_of_config(tensor, batch_axes) for tensor in config.output}
     differences += [
         f"output {(output.name, output.dtype, output.shape)} in the contract, {sorted(outputs)} in config.pbtxt"
         for output in contract.outputs
         if (output.name, output.dtype, output.shape) not in outputs
     ]
-    if config.max_batch_size != contract.max_batch:
-        differences.append(f"max_batch {contract.max_batch} in the contract, {config.max_batch_size} in config.pbtxt")
+    if max_batch != contract.max_batch:
+        differences.append(f"max_batch {contract.max_batch} in the contract, {max_batch} in config.pbtxt")
     if differences:
         raise ContractError(f"contract and config.pbtxt differ: {'; '.join(differences)}. Import the model again.")
     return contract
 
 
-def tensor_of_config(tensor: Any) -> tuple[str, str, tuple[int, ...]]:
-    """Name, dtype in the protocol's words, and shape without the batch."""
+def batch_in_dims(config: Any) -> bool:
+    """Whether every shape begins with the batch, of 1: so a model is described that Triton is not to batch.
+
+    Its own ONNX Runtime backend wants a graph with a fixed batch so; on the wire it is the same as a batch of 1.
+    """
+    return config.max_batch_size == 0 and all(tensor.dims[:1] == [1] for tensor in (*config.input, *config.output))
+
+
+def tensor_of_config(tensor: Any, batch_axes: int) -> tuple[str, str, tuple[int, ...]]:
+    """Name, dtype in the protocol's words, and shape without the batch, which is the first `batch_axes` sides."""
     kind: str = model_config_pb2.DataType.Name(tensor.data_type)
-    return tensor.name, kind.removeprefix("TYPE_"), tuple(tensor.dims)
+    return tensor.name, kind.removeprefix("TYPE_"), tuple(tensor.dims)[batch_axes:]
 
 
 @functools.lru_cache(maxsize=256)

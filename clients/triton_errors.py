@@ -32,6 +32,9 @@ LOADED = "it is in the repository but not loaded: load it, or read why it failed
 UNREACHABLE = "is it running, and is this its gRPC address?"
 OURS = "contract and model disagree: import the model again"
 
+STUB_DIED = Row("INTERNAL", "is not healthy", ModelNotReady, "it is being loaded again")
+"""The process of a model of the Python backend ended; Triton calls the model ready all the same."""
+
 ROWS = (
     Row("NOT_FOUND", "has no available versions", ModelNotReady, LOADED),
     Row("NOT_FOUND", "is not found", UnknownModel, "list the models to see what there is"),
@@ -39,6 +42,7 @@ ROWS = (
     Row("UNAVAILABLE", "Exceeds maximum queue size", Overloaded, "its queue is full: send the request again later"),
     Row("UNAVAILABLE", "Request timeout expired", DeadlineExceeded, "it waited too long in the model's queue"),
     Row("INTERNAL", "failed to poll from model repository", UnknownModel, "it is not in Triton's model repository"),
+    STUB_DIED,
     Row("INVALID_ARGUMENT", "load failed for model", ModelNotReady, "correct the model, then load it again"),
     # What is left of a status, whatever the message.
     Row("DEADLINE_EXCEEDED", "", DeadlineExceeded, "Triton did not answer in time"),
@@ -70,5 +74,13 @@ def error_from_status(status: str, message: str, what: str) -> WireError:
     message = without_traceback(message)
     detail = f"{what}: {message or status.lower().replace('_', ' ')} ({row.advice})"
     if issubclass(row.error, CapacityError):
-        return row.error(detail, RETRY_AFTER_S[row.error])
-    return row.error(detail)
+        error: WireError = row.error(detail, RETRY_AFTER_S[row.error])
+    else:
+        error = row.error(detail)
+    vars(error)["row"] = row  # not a field: the classes travel over the wire, where there is no Triton
+    return error
+
+
+def needs_loading(error: WireError) -> bool:
+    """Whether the failure is of a model that stays so until it is loaded again."""
+    return vars(error).get("row") is STUB_DIED

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
-from clients.results import Model, Models, Prediction, Problem, Result, results_from_prediction
-from vision.errors import BackendFailure, CapacityError, WireError, wire_errors
+from clients.results import Model, ModelDetail, Models, Prediction, Problem, Result, results_from_prediction
+from vision.errors import BackendFailure, CapacityError, InvalidArgument, WireError, wire_errors
 
 Photo = str | Path | bytes
 """A file's path, or its encoded bytes."""
@@ -57,12 +57,13 @@ def predict_request(
 
     Raises:
         OSError: the file cannot be read.
+        InvalidArgument: no model can have that name.
     """
     given = {"score_threshold": score_threshold, "top_k": top_k, "max_detections": max_detections}
     content, media_type = (photo, None) if isinstance(photo, bytes) else _read(Path(photo))
     return Request(
         "POST",
-        f"/v1/models/{quote(model, safe='')}/predict",
+        f"{_model_path(model)}/predict",
         headers={"accept": accept, "content-type": media_type or UNDECLARED},
         parameters={name: str(value) for name, value in given.items() if value is not None},
         content=content,
@@ -74,7 +75,12 @@ def models_request() -> Request:
 
 
 def model_request(name: str) -> Request:
-    return Request("GET", f"/v1/models/{quote(name, safe='')}")
+    """Ask for one model.
+
+    Raises:
+        InvalidArgument: no model can have that name.
+    """
+    return Request("GET", _model_path(name))
 
 
 def ready_request() -> Request:
@@ -100,13 +106,13 @@ def models_from_reply(reply: Reply) -> list[Model]:
     return list(_read_as(Models, reply).models)
 
 
-def model_from_reply(reply: Reply) -> Model:
-    """One model.
+def model_from_reply(reply: Reply) -> ModelDetail:
+    """One model, with its contract.
 
     Raises:
         vision.errors.WireError: what the gateway answered instead.
     """
-    return _read_as(Model, reply)
+    return _read_as(ModelDetail, reply)
 
 
 def content_from_reply(reply: Reply) -> bytes:
@@ -134,6 +140,13 @@ def error_from_reply(reply: Reply) -> WireError:
     if issubclass(cls, CapacityError):
         return cls(problem.detail, _retry_after_s(reply))
     return cls(problem.detail)
+
+
+def _model_path(name: str) -> str:
+    # Proxies and servers undo %2F and walk up at "..": the answer would be that of another path.
+    if name in ("", ".", "..") or "/" in name:
+        raise InvalidArgument(f"{name!r} is no model's name: it is the name of a folder in Triton's repository")
+    return f"/v1/models/{quote(name, safe='')}"
 
 
 def _read_as(shape: type[M], reply: Reply) -> M:

@@ -9,6 +9,7 @@ from contextlib import suppress
 import uvicorn
 
 from gateway.app import app_from_settings
+from gateway.http_protocol import Protocol
 from gateway.memory import keep_freed_memory
 from gateway.settings import Settings, SettingsError, settings_from_environment, variable_of
 
@@ -38,7 +39,7 @@ def config_from_settings(settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         access_log=False,
         log_config=None,

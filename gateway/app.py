@@ -31,6 +31,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
     # FastAPI's own /docs loads its scripts from the internet, which a Jetson in a field does not have.
     app: FastAPI = FastAPIOffline(
         redoc_url=None,
+        redirect_slashes=False,  # it would send callers on to whatever their Host header says
         static_url="/docs/static",
         title="jetserve",
         version=__version__,

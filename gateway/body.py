@@ -6,7 +6,8 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from gateway import media_types
-from gateway.caller import CallerGone
+from gateway.echo import quoted
+from gateway.gone import CallerGone
 from gateway.multipart import photos_from_chunks
 from gateway.photo import Photo
 from vision.errors import InvalidImage, TooLarge, UnsupportedMediaType
@@ -18,7 +19,7 @@ async def photos_from_request(request: Request, *, max_bytes: int, max_files: in
     Raises:
         UnsupportedMediaType: before a byte is read.
         TooLarge: before a byte is read where `Content-Length` tells, else at the byte too many.
-        InvalidImage: an empty body.
+        InvalidImage: an empty body or file.
         InvalidArgument: a form that is broken, holds no file, too many, or anything but files.
         CallerGone: the caller hung up.
     """
@@ -38,9 +39,9 @@ async def photos_from_request(request: Request, *, max_bytes: int, max_files: in
 
 def _refuse_encoded(request: Request) -> None:
     encoding = request.headers.get("content-encoding", "identity")
-    if encoding != "identity":
+    if encoding.lower() != "identity":
         raise UnsupportedMediaType(
-            f"the content encoding is {encoding!r}; send the photo as it is: image formats are compressed already"
+            f"the content encoding is {quoted(encoding)}; send the photo as it is: image formats are compressed already"
         )
 
 

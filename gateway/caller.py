@@ -6,11 +6,9 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
+from gateway.gone import CallerGone
+
 T = TypeVar("T")
-
-
-class CallerGone(Exception):  # noqa: N818 - it happens, and is nobody's error
-    """The caller hung up: no answer can be given, and no work is worth doing."""
 
 
 async def while_connected(request: Request, work: Coroutine[None, None, T]) -> T:
@@ -28,8 +26,10 @@ async def while_connected(request: Request, work: Coroutine[None, None, T]) -> T
     finally:
         working.cancel()
         gone.cancel()
-        # Nothing outlives the request: its permit is given back after this.
+        # The permit is given back after this, so nothing may outlive it: threads that have started end first.
         await asyncio.gather(working, gone, return_exceptions=True)
+        # An error's traceback holds this frame, and the task the error: a cycle that would keep the photos alive.
+        del working, gone, work
 
 
 async def _hung_up(request: Request) -> None:

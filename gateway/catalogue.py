@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, replace
 
 from clients.triton import ServedModel, TritonClient
+from gateway.echo import quoted
+from gateway.healing import Healer
 from vision.contract import Contract
 from vision.errors import BackendUnavailable, ContractError, JetserveError, ModelNotReady, UnknownModel
 from vision.transforms import Preprocessor
@@ -16,7 +18,7 @@ LOOK_TIMEOUT_S = 5.0
 """A look at the repository that takes longer counts as Triton not being reachable."""
 
 FRESH_S = 0.05
-"""A look this recent is not repeated for a request that nothing is known to be ready for."""
+"""A look that ended this recently is not repeated for a request that nothing is known to be ready for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,21 @@ class Catalogue:
         self._servable: dict[str, Servable] = {}
         self._trouble: JetserveError | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._seen_s = float("-inf")
-        """When the look began that the rest is from."""
+        self._healer = Healer(triton)
+        self._began_s = self._ended_s = float("-inf")
+        """Of the look that the rest is from."""
 
     @property
     def unavailable(self) -> BackendUnavailable | None:
         """Why Triton could not be reached at the last look; None when it could."""
         return self._trouble if isinstance(self._trouble, BackendUnavailable) else None
+
+    @property
+    def unlisted(self) -> str | None:
+        """Why Triton, though reached, could not list its repository at the last look; what is known is from before."""
+        if self._trouble is None or self.unavailable:
+            return None
+        return f"Triton could not list its repository: {self._trouble.detail}; mend or remove that entry"
 
     def models(self) -> list[ServedModel]:
         """Every model, by name, ready or not."""
@@ -64,21 +74,25 @@ class Catalogue:
 
     async def follow(self) -> None:
         """Look again and again, until cancelled."""
-        while True:
-            await self.refresh()
-            await asyncio.sleep(self._refresh_s)
+        try:
+            while True:
+                await self.refresh()
+                await asyncio.sleep(self._refresh_s)
+        finally:
+            self._healer.stop()
 
-    async def refresh(self, *, max_age_s: float = 0.0) -> None:
-        """Return when a look that began no longer than `max_age_s` ago, or later, has ended.
+    def load_again(self, name: str) -> None:
+        """Have Triton load a model again whose process died; see `gateway.healing`."""
+        self._healer.load_again(name)
+
+    async def refresh(self) -> None:
+        """Return when a look that began now or later has ended.
 
         Looks are shared, and one at a time. What a look meets is kept, never raised.
         """
-        wanted_s = time.monotonic() - max_age_s
-        while self._seen_s < wanted_s:
-            if self._looking is None:
-                self._looking = asyncio.create_task(self._look())
-            # The look goes on for the others when the request that began it is cancelled.
-            await asyncio.shield(self._looking)
+        now_s = time.monotonic()
+        while self._began_s < now_s:
+            await self._look_ended()
 
     async def model(self, name: str) -> ServedModel:
         """The model of that name, ready or not, looking again where it is not known.
@@ -89,12 +103,11 @@ class Catalogue:
         """
         if name not in self._models:
             self._require_triton()
-            await self.refresh(max_age_s=FRESH_S)
+            await self._refresh_unless_fresh()
         if (found := self._models.get(name)) is not None:
             return found
         self._require_triton()
-        names = ", ".join(sorted(self._models)) or "none: import one with `python -m builder import` and load it"
-        raise UnknownModel(f"there is no model {name!r}; the models are: {names}")
+        raise UnknownModel(f"there is no model {quoted(name)}; {self._known()}")
 
     async def servable(self, name: str) -> Servable:
         """The model of that name, looking again where it was not ready.
@@ -106,17 +119,36 @@ class Catalogue:
         """
         self._require_triton()
         if name not in self._servable:
-            await self.refresh(max_age_s=FRESH_S)
+            await self._refresh_unless_fresh()
         model = await self.model(name)
         self._require_triton()
         if (servable := self._servable.get(name)) is None:
-            raise ModelNotReady(f"model {name!r} is not ready: {model.problem or 'it is loading; ask again'}")
+            reasons = (model.problem or "it is loading; ask again", self.unlisted)
+            raise ModelNotReady(f"model {name!r} is not ready: {'. '.join(filter(None, reasons))}")
         return servable
+
+    def _known(self) -> str:
+        names = ", ".join(sorted(self._models))
+        if self.unlisted is not None:
+            return f"known from before are: {names or 'none'}. {self.unlisted}"
+        return f"the models are: {names or 'none: import one with `python -m builder import` and load it'}"
 
     def _require_triton(self) -> None:
         if (unavailable := self.unavailable) is not None:
             # A new one: an exception that is kept would gather the tracebacks of every request it is raised for.
             raise BackendUnavailable(unavailable.detail, unavailable.retry_after_s)
+
+    async def _refresh_unless_fresh(self) -> None:
+        # By its end: a slow look would be stale by its beginning as soon as it is over, and be repeated at once.
+        if time.monotonic() - self._ended_s > FRESH_S:
+            await self._look_ended()
+
+    async def _look_ended(self) -> None:
+        """Wait for the look in progress, or for a new one where there is none."""
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        # The look goes on for the others when the request that began it is cancelled.
+        await asyncio.shield(self._looking)
 
     async def _look(self) -> None:
         began_s = time.monotonic()
@@ -133,7 +165,7 @@ class Catalogue:
         else:
             self._seen(models)
         finally:
-            self._seen_s = began_s
+            self._began_s, self._ended_s = began_s, time.monotonic()
             self._looking = None
 
     def _failed(self, trouble: JetserveError) -> None:

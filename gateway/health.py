@@ -28,17 +28,19 @@ async def ready(request: Request) -> Response:
         raise BackendUnavailable(f"not ready: {unavailable.detail}", unavailable.retry_after_s)
     states = {served.name: "ready" if served.ready else served.problem for served in catalogue.models()}
     if catalogue.ready_count() == 0:
-        missing = "; ".join(f"{name}: {problem}" for name, problem in states.items())
-        raise ModelNotReady(
-            f"no model is ready at {service.settings.triton}:"
-            f" {missing or 'the repository is empty; import a model with `python -m builder import`'}"
-        )
-    return Response(json.dumps({"status": "ready", "models": states}), media_type=JSON)
+        raise ModelNotReady(f"no model is ready at {service.settings.triton}: {_missing(states, catalogue.unlisted)}")
+    problem = {"problem": catalogue.unlisted} if catalogue.unlisted else {}
+    return Response(json.dumps({"status": "ready", "models": states} | problem), media_type=JSON)
 
 
 async def metrics(request: Request) -> Response:
     """Counters and times for Prometheus."""
     return Response(_service(request).metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _missing(states: dict[str, str | None], unlisted: str | None) -> str:
+    missing = [*([unlisted] if unlisted else []), *(f"{name}: {problem}" for name, problem in states.items())]
+    return "; ".join(missing) or "the repository is empty; import a model with `python -m builder import`"
 
 
 def _service(request: Request) -> Service:

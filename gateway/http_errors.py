@@ -9,7 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.caller import CallerGone
+from gateway.echo import quoted, shortened
+from gateway.gone import CallerGone
 from vision.errors import (
     CapacityError,
     InternalError,
@@ -68,7 +69,7 @@ async def _ours(_: Request, exc: Exception) -> Response:
 
 async def _validation(_: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError)  # noqa: S101 - as above
-    problems = (f"{error['loc'][-1]}={error['input']!r}: {error['msg']}" for error in exc.errors())
+    problems = (f"{error['loc'][-1]}={quoted(error['input'])}: {error['msg']}" for error in exc.errors())
     return response_from_error(InvalidArgument(f"{'; '.join(problems)}. /docs describes every parameter"))
 
 
@@ -77,12 +78,16 @@ async def _framework(request: Request, exc: Exception) -> Response:
     if exc.status_code == 405:
         allowed = (exc.headers or {}).get("Allow", "").replace("GET", "GET, HEAD")
         response = response_from_error(
-            MethodNotAllowed(f"{request.url.path} takes {allowed or 'another method'}, not {request.method}")
+            MethodNotAllowed(
+                f"{shortened(request.url.path)} takes {allowed or 'another method'}, not {shortened(request.method)}"
+            )
         )
         response.headers["allow"] = allowed
         return response
     if exc.status_code == 404:
-        return response_from_error(UnknownPath(f"there is nothing at {request.url.path}; /docs lists every endpoint"))
+        return response_from_error(
+            UnknownPath(f"there is nothing at {shortened(request.url.path)}; /docs lists every endpoint")
+        )
     return response_from_error(InternalError(f"the framework answered {exc.status_code} of its own: {exc.detail}"))
 
 

@@ -1,5 +1,6 @@
 """The media types that are taken and given, and the choice among the latter."""
 
+from gateway.echo import quoted
 from vision.errors import UnsupportedMediaType
 
 JSON = "application/json"
@@ -24,7 +25,7 @@ def is_photo(media_type: str) -> bool:
 
 def not_taken(what: str, media_type: str) -> UnsupportedMediaType:
     """The refusal of anything else, with what would be right."""
-    came = repr(media_type) if media_type else "missing"
+    came = quoted(media_type) if media_type else "missing"
     return UnsupportedMediaType(
         f"the content type of {what} is {came}; send {', '.join(PHOTOS)}, {UNDECLARED} or {FORM},"
         " for example: curl -H 'content-type: image/jpeg' --data-binary @photo.jpg"

@@ -1,13 +1,14 @@
 """What Prometheus may ask."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
-from gateway.caller import CallerGone
 from gateway.catalogue import Catalogue
+from gateway.gone import CallerGone
 from gateway.permits import Permits
 from gateway.phases import Phases
 from vision.errors import WireError
@@ -57,7 +58,7 @@ class Metrics:
         except WireError as exc:
             outcome = exc.kind
             raise
-        except CallerGone:
+        except (CallerGone, asyncio.CancelledError):  # a server that stops hangs up, too
             outcome = "caller_gone"
             raise
         except BaseException:

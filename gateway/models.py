@@ -6,9 +6,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clients.results import Model, Models, Problem
+from clients.results import ModelDetail, Models, Problem
 from gateway.media_types import JSON
-from gateway.responses import problems, wire_model
+from gateway.responses import problems, wire_model, wire_model_detail
 from gateway.service import Service
 
 router = APIRouter(tags=["models"])
@@ -23,15 +23,15 @@ async def models(request: Request) -> Response:
 
 
 async def model(request: Request, model: str) -> Response:
-    """One model: its labels, the size it sees, whether it is ready and if not, why."""
+    """One model: its labels, the size it sees, whether it is ready and if not, why; and its whole contract."""
     service: Service = request.app.state.service
     await service.catalogue.refresh()
     served = await service.catalogue.model(model)
-    return Response(wire_model(served).model_dump_json(), media_type=JSON)
+    return Response(wire_model_detail(served).model_dump_json(), media_type=JSON)
 
 
 _MODEL: dict[int | str, dict[str, Any]] = {
-    200: {"model": Model},
+    200: {"model": ModelDetail},
     "default": {"model": Problem, "description": "any other failure"},  # or FastAPI would describe a 422 of its own
 }
 

@@ -9,8 +9,9 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from gateway import media_types
+from gateway.echo import quoted
 from gateway.photo import Photo
-from vision.errors import InvalidArgument
+from vision.errors import InvalidArgument, InvalidImage
 
 
 async def photos_from_chunks(chunks: AsyncIterator[bytes], *, boundary: bytes, max_files: int) -> list[Photo]:
@@ -18,6 +19,7 @@ async def photos_from_chunks(chunks: AsyncIterator[bytes], *, boundary: bytes, m
 
     Raises:
         InvalidArgument: the form is broken, holds no file, too many, or anything but files.
+        InvalidImage: a file is empty.
         UnsupportedMediaType: a file is declared as something other than an image that is served.
     """
     if not boundary:
@@ -78,9 +80,9 @@ class _Form:
         field = disposition.get(b"name", b"").decode("utf-8", "replace")
         if b"filename" not in disposition:
             raise InvalidArgument(
-                f"the form's field {field!r} is not a file; parameters belong in the query: ?score_threshold=0.5"
+                f"the form's field {quoted(field)} is not a file; parameters belong in the query: ?score_threshold=0.5"
             )
-        self._name = disposition[b"filename"].decode("utf-8", "replace")
+        self._name = disposition[b"filename"].decode("utf-8", "replace") or None
         if len(self.photos) == self._max_files:
             raise InvalidArgument(
                 f"the form holds more than {self._max_files} files; send fewer, or raise GATEWAY_MAX_FILES"
@@ -88,10 +90,15 @@ class _Form:
         declared, _ = parse_options_header(self._headers.get(b"content-type", media_types.UNDECLARED.encode()))
         media_type = declared.decode("latin-1").lower()
         if not media_types.is_photo(media_type):
-            raise media_types.not_taken(f"the file {self._name!r}", media_type)
+            raise media_types.not_taken(self._which(), media_type)
 
     def _on_part_end(self) -> None:
+        if not self._data:
+            raise InvalidImage(f"{self._which()} is empty; send the photo's bytes, or leave the field out")
         self.photos.append(Photo(self._name, bytes(self._data)))
+
+    def _which(self) -> str:
+        return f"the file {quoted(self._name)}" if self._name else f"file {len(self.photos) + 1} of the form, unnamed,"
 
     def _on_end(self) -> None:
         self.ended = True

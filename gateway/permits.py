@@ -9,7 +9,7 @@ RETRY_AFTER_S = 1.0
 
 
 class Permits:
-    """Taken before any work, given back however the work ends. For one event loop: it needs no lock."""
+    """Taken before any work, given back when all of it has ended, however. For one event loop: it needs no lock."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

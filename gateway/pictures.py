@@ -18,15 +18,13 @@ _ENCODINGS: dict[str, tuple[str, list[int]]] = {
 
 
 def picture_from_finding(
-    image_bgr: NDArray[np.uint8] | None, found: Detections | Classification, contract: Contract, media_type: str
+    image_bgr: NDArray[np.uint8], found: Detections | Classification, contract: Contract, media_type: str
 ) -> bytes:
     """Draw `found` on a copy of the photo and encode it as `media_type`.
 
     Raises:
-        InternalError: the photo was not kept, or could not be encoded.
+        InternalError: it could not be encoded.
     """
-    if image_bgr is None:
-        raise InternalError("the photo was not kept, so nothing can be drawn on it; please report it")
     if isinstance(found, Detections):
         picture = annotated(image_bgr, found, contract.labels)
     else:

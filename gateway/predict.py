@@ -10,7 +10,7 @@ from gateway import media_types
 from gateway.body import photos_from_request
 from gateway.caller import while_connected
 from gateway.deadline import Deadline
-from gateway.options import SCHEMAS, Options, options_from_parameters
+from gateway.options import SCHEMAS, Options, options_from_query
 from gateway.phases import Phases, server_timing
 from gateway.photo import Photo
 from gateway.responses import PREDICT_RESPONSES, problems, wire_prediction
@@ -65,8 +65,10 @@ async def predict(request: Request, model: Annotated[str, Path(json_schema_extra
     service: Service = request.app.state.service
     phases, deadline = Phases(), Deadline(service.settings.deadline_s)
     with service.metrics.request(model, "http", phases), service.permits.one():
-        options = options_from_parameters(request.query_params)
-        options.check((await service.catalogue.servable(model)).contract)
+        options = options_from_query(request.query_params.multi_items())
+        async with deadline.over("the model was looked up"):
+            servable = await service.catalogue.servable(model)
+        options.check(servable.contract)
         photos = await _received(request, service, deadline, phases)
         media_type = media_types.chosen_answer(request.headers.get("accept"))
         work = _answer(service, model, photos, options, deadline, phases, media_type)
@@ -94,9 +96,9 @@ async def _answer(
         raise InvalidArgument(
             f"a picture of {len(photos)} photos was asked for (Accept: {media_type}); send one photo, or accept JSON"
         )
-    prediction = await service.predictor.predict(model, photos, options, deadline, phases, keep_images=picture)
+    prediction = await service.predictor.predict(model, photos, options, deadline, phases)
     if picture:
-        content = await service.predictor.picture(prediction, media_type, deadline, phases)
+        content = await service.predictor.picture(photos[0], prediction, media_type, deadline, phases)
         return Response(content, headers=_headers(phases.milliseconds()), media_type=media_type)
     timings_ms = phases.milliseconds()
     answer = wire_prediction(prediction, timings_ms).model_dump_json(exclude_unset=True)

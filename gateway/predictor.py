@@ -1,14 +1,11 @@
 """Photos in, what is on them out: the core that every transport stands on. It knows nothing of HTTP."""
 
-import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from clients.triton import TritonClient
+from clients.triton import Inference, TritonClient
+from clients.triton_errors import needs_loading
 from gateway.catalogue import Catalogue, Servable
 from gateway.deadline import Deadline
 from gateway.options import Options
@@ -16,7 +13,9 @@ from gateway.phases import Phases
 from gateway.photo import Photo
 from gateway.pictures import picture_from_finding
 from gateway.preparation import Batch, prepared_batches
+from gateway.threads import in_threads
 from vision.contract import Contract
+from vision.decode import image_from_bytes
 from vision.errors import BackendFailure, BackendUnavailable, ContractError, ModelNotReady, UnknownModel
 from vision.heads import Classification, Detections, classifications_from_outputs, detections_from_outputs
 
@@ -29,8 +28,6 @@ class Finding:
     photo_hw: tuple[int, int]
     """Pixels, upright as the EXIF orientation says."""
     found: Detections | Classification
-    image_bgr: NDArray[np.uint8] | None
-    """The decoded photo, where it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,33 +56,39 @@ class Predictor:
         options: Options,
         deadline: Deadline,
         phases: Phases,
-        *,
-        keep_images: bool = False,
     ) -> Prediction:
         """Predict on every photo. Its time goes to the phases decode, preprocess, infer and postprocess.
 
         Raises:
             vision.errors.WireError: any but those of transports and credentials.
         """
-        servable = await self._catalogue.servable(model)
+        async with deadline.over("the model was looked up"):
+            servable = await self._catalogue.servable(model)
         try:
-            return await self._with(servable, photos, options, deadline, phases, keep_images)
+            return await self._with(servable, photos, options, deadline, phases)
         except (UnknownModel, ModelNotReady, BackendUnavailable):
             # Unloaded, another version published, or Triton gone, since the last look.
-            await self._catalogue.refresh()
-            now = await self._catalogue.servable(model)
+            async with deadline.over("the model was looked up"):
+                await self._catalogue.refresh()
+                now = await self._catalogue.servable(model)
             if now is servable:
                 raise
-            return await self._with(now, photos, options, deadline, phases, keep_images)
+            return await self._with(now, photos, options, deadline, phases)
 
-    async def picture(self, prediction: Prediction, media_type: str, deadline: Deadline, phases: Phases) -> bytes:
-        """The first photo with what was found drawn on it, encoded; its image must have been kept."""
-        finding = prediction.findings[0]
-        drawing = (finding.image_bgr, finding.found, prediction.contract, media_type)
-        loop = asyncio.get_running_loop()
+    async def picture(
+        self, photo: Photo, prediction: Prediction, media_type: str, deadline: Deadline, phases: Phases
+    ) -> bytes:
+        """The first photo of the request with what was found drawn on it, encoded."""
+
+        def draw() -> bytes:
+            # Decoded again: kept from before, every permit could hold a photo's pixels while the network is at work.
+            image_bgr = image_from_bytes(photo.data, max_pixels=self._max_pixels)
+            return picture_from_finding(image_bgr, prediction.findings[0].found, prediction.contract, media_type)
+
         async with deadline.over("the picture was drawn"):
             with phases.of("draw"):
-                return await loop.run_in_executor(self._threads, picture_from_finding, *drawing)
+                [content] = await in_threads(self._threads, [draw])
+                return content
 
     async def _with(
         self,
@@ -94,14 +97,11 @@ class Predictor:
         options: Options,
         deadline: Deadline,
         phases: Phases,
-        keep_images: bool,
     ) -> Prediction:
         options.check(servable.contract)
         try:
             async with deadline.over("photos were decoded"):
-                batches = await prepared_batches(
-                    photos, servable, phases, self._threads, max_pixels=self._max_pixels, keep_images=keep_images
-                )
+                batches = await prepared_batches(photos, servable, phases, self._threads, max_pixels=self._max_pixels)
         except ContractError as exc:
             raise BackendFailure(f"model {servable.name!r}: {exc.detail}") from exc
         found: list[Detections | Classification] = []
@@ -110,7 +110,7 @@ class Predictor:
             found += await self._found(batch, servable, options, deadline, phases)
         prepared = [photo for batch in batches for photo in batch.photos]
         findings = [
-            Finding(photo.name, ready.geometry.photo_hw, what, ready.image_bgr)
+            Finding(photo.name, ready.geometry.photo_hw, what)
             for photo, ready, what in zip(photos, prepared, found, strict=True)
         ]
         return Prediction(servable.name, servable.version, servable.contract, findings)
@@ -122,9 +122,7 @@ class Predictor:
         async with deadline.over("the model was at work"):
             with phases.of("infer"):
                 # The version too: its outputs are read with its contract, whatever is published meanwhile.
-                inference = await self._triton.infer(
-                    servable.name, servable.version, contract, batch.array, timeout_s=deadline.remaining_s()
-                )
+                inference = await self._inferred(batch, servable, deadline)
         with phases.of("postprocess"):
             if contract.task == "classification":
                 return classifications_from_outputs(
@@ -137,3 +135,13 @@ class Predictor:
                 score_threshold=options.score_threshold,
                 max_detections=options.max_detections,
             )
+
+    async def _inferred(self, batch: Batch, servable: Servable, deadline: Deadline) -> Inference:
+        try:
+            return await self._triton.infer(
+                servable.name, servable.version, servable.contract, batch.array, timeout_s=deadline.remaining_s()
+            )
+        except ModelNotReady as exc:
+            if needs_loading(exc):
+                self._catalogue.load_again(servable.name)
+            raise

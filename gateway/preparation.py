@@ -1,18 +1,20 @@
 """Encoded photos to what the network takes: the work on pixels, done in threads, never on the event loop."""
 
-import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gateway.catalogue import Servable
+from gateway.echo import quoted
 from gateway.phases import Phases
 from gateway.photo import Photo
+from gateway.threads import in_threads
 from vision.contract import Contract
 from vision.decode import image_from_bytes
 from vision.errors import InvalidImage, TooLarge, UnsupportedMediaType
@@ -28,8 +30,6 @@ class Prepared:
     array: NDArray[Any]
     """In the contract's input dtype and layout, without the batch."""
     geometry: Geometry
-    image_bgr: NDArray[np.uint8] | None
-    """The decoded photo, where it is still needed."""
     decode_s: float
     preprocess_s: float
 
@@ -50,7 +50,6 @@ async def prepared_batches(
     threads: Executor,
     *,
     max_pixels: int,
-    keep_images: bool,
 ) -> list[Batch]:
     """Decode and preprocess every photo, together as many at once as there are threads.
 
@@ -62,27 +61,23 @@ async def prepared_batches(
     """
     contract = servable.contract
     buffer = _buffer(contract, len(photos))
-    loop = asyncio.get_running_loop()
 
     def prepare(index: int) -> Prepared:
         try:
-            return _prepared(
-                photos[index], servable, None if buffer is None else buffer[index], max_pixels, keep_images
-            )
+            return _prepared(photos[index], servable, None if buffer is None else buffer[index], max_pixels)
         except (InvalidImage, UnsupportedMediaType, TooLarge) as exc:
             if len(photos) == 1:
                 raise
-            raise type(exc)(f"photo {index + 1} of {len(photos)}, {photos[index].name!r}: {exc.detail}") from exc
+            name = f", {quoted(photos[index].name)}" if photos[index].name else ""
+            raise type(exc)(f"photo {index + 1} of {len(photos)}{name}: {exc.detail}") from exc
 
     started_s = time.perf_counter()
-    jobs = [loop.run_in_executor(threads, prepare, index) for index in range(len(photos))]
-    try:
-        prepared = await asyncio.gather(*jobs)
-    finally:
-        for job in jobs:
-            job.cancel()  # those still waiting for a thread when one has failed or the caller has gone
+    prepared = await in_threads(threads, [partial(prepare, index) for index in range(len(photos))])
+    whole = buffer
+    if whole is None and _can_be_stacked(prepared):
+        [whole] = await in_threads(threads, [lambda: np.stack([photo.array for photo in prepared])])
     _share_out(time.perf_counter() - started_s, prepared, phases)
-    return list(_cut(prepared, buffer, contract.max_batch))
+    return list(_cut(prepared, whole, contract.max_batch))
 
 
 def _buffer(contract: Contract, photos: int) -> NDArray[Any] | None:
@@ -92,15 +87,13 @@ def _buffer(contract: Contract, photos: int) -> NDArray[Any] | None:
     return np.empty((photos, *contract.input.shape), _DTYPES[contract.input.dtype])
 
 
-def _prepared(
-    photo: Photo, servable: Servable, out: NDArray[Any] | None, max_pixels: int, keep_image: bool
-) -> Prepared:
+def _prepared(photo: Photo, servable: Servable, out: NDArray[Any] | None, max_pixels: int) -> Prepared:
     started_s = time.perf_counter()
     image_bgr = image_from_bytes(photo.data, max_pixels=max_pixels)
     decoded_s = time.perf_counter()
     array, geometry = servable.preprocessor(image_bgr, out)
     done_s = time.perf_counter()
-    return Prepared(array, geometry, image_bgr if keep_image else None, decoded_s - started_s, done_s - decoded_s)
+    return Prepared(array, geometry, decoded_s - started_s, done_s - decoded_s)
 
 
 def _share_out(spent_s: float, prepared: Sequence[Prepared], phases: Phases) -> None:
@@ -112,12 +105,14 @@ def _share_out(spent_s: float, prepared: Sequence[Prepared], phases: Phases) -> 
     phases.add("preprocess", spent_s * (1 - decode_share))
 
 
+def _can_be_stacked(prepared: Sequence[Prepared]) -> bool:
+    return len(prepared) > 1 and len({photo.array.shape for photo in prepared}) == 1
+
+
 def _cut(prepared: Sequence[Prepared], buffer: NDArray[Any] | None, max_batch: int) -> Iterator[Batch]:
     if buffer is None:
-        if len({photo.array.shape for photo in prepared}) > 1:
-            yield from (Batch(photo.array[np.newaxis], [photo]) for photo in prepared)
-            return
-        buffer = np.stack([photo.array for photo in prepared])
+        yield from (Batch(photo.array[np.newaxis], [photo]) for photo in prepared)
+        return
     for start in range(0, len(prepared), max_batch):
         part = slice(start, start + max_batch)
         yield Batch(buffer[part], prepared[part])

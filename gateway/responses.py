@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from clients.results import Model, Prediction, Problem
+from clients.results import Model, ModelDetail, Prediction, Problem
 from clients.triton import ServedModel
 from gateway import predictor
 from gateway.http_errors import STATUS_BY_KIND
@@ -44,6 +44,11 @@ def wire_model(served: ServedModel) -> Model:
         precision=contract.provenance.precision,
         created=contract.provenance.created,
     )
+
+
+def wire_model_detail(served: ServedModel) -> ModelDetail:
+    """The same, with the contract that it is served by."""
+    return ModelDetail(**dict(wire_model(served)), contract=served.contract)
 
 
 def _photo_result(finding: predictor.Finding, labels: tuple[str, ...]) -> dict[str, object]:

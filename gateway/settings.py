@@ -54,8 +54,8 @@ def settings_from_environment() -> Settings:
         SettingsError: naming each variable that is unknown or has a wrong value, and what would be right.
     """
     known = [variable_of(name) for name in Settings.model_fields]
-    # pydantic-settings looks up the names it knows and never sees the others.
-    problems = [_unknown(name, known) for name in os.environ if name.startswith(PREFIX) and name not in known]
+    # pydantic-settings looks up the names it knows, in capitals or not, and never sees the others.
+    problems = [_unknown(name, known) for name in os.environ if name.upper().startswith(PREFIX) and name not in known]
     try:
         settings = Settings()
     except ValidationError as exc:
@@ -72,7 +72,7 @@ def variable_of(name: str) -> str:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)
     return f"{name}: there is no such setting; did you mean {nearest[0]}? All of them: {', '.join(known)}"
 
 

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv" / "triton" / "bin" / "python"
 LAUNCHER = ROOT / "docker" / "triton-cpu" / "launch.py"
 READY_S = 30.0
+PAST_PROXIES = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def require_triton() -> None:
@@ -117,14 +118,14 @@ class LocalTriton:
     def post(self, path: str) -> Any:
         request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}/{path}", method="POST", data=b"{}")
         try:
-            with urllib.request.urlopen(request, timeout=READY_S) as answer:
+            with PAST_PROXIES.open(request, timeout=READY_S) as answer:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as exc:
             with exc:
                 raise RuntimeError(exc.read().decode()) from None
 
     def _get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/{path}", timeout=READY_S) as answer:
+        with PAST_PROXIES.open(f"http://127.0.0.1:{self.http_port}/{path}", timeout=READY_S) as answer:
             content: bytes = answer.read()
             return content
 

@@ -16,7 +16,6 @@ import os
 import platform
 import shutil
 import sys
-import sysconfig
 from pathlib import Path
 
 import preflight
@@ -33,13 +32,16 @@ def main() -> None:
     options = options_from_command_line()
     try:
         wheel = wheel_folder()
-        libraries = library_path(wheel)
+        libraries = [wheel.parent / "nvidia_pytriton.libs", preflight.libpython_folder()]
         repository = repository_folder(options.model_repository)
         for kind in PORTS:
             preflight.check_port(options.host, getattr(options, f"{kind}_port"), f"--{kind}-port")
         prefix = f"jetserve_{options.grpc_port}_"
         preflight.check_shared_memory(prefix)
         backends = backend_folder(wheel / "tritonserver", options.state)
+        # Once the ports are known to be free: a Triton that runs there needs its links.
+        repository = preflight.shell_safe(repository, "models", options.grpc_port)
+        backends = preflight.shell_safe(backends, "backends", options.grpc_port)
     except preflight.PreflightError as exc:
         sys.exit(f"triton cannot start: {exc}")
     server = wheel / "tritonserver" / "bin" / "tritonserver"
@@ -105,21 +107,6 @@ def wheel_folder() -> Path:
             f"{name or 'no glibc'} {version}: use docker/, or a newer system"
         )
     return Path(next(iter(spec.submodule_search_locations)))
-
-
-def library_path(wheel: Path) -> list[Path]:
-    """Folders of the wheel's own libraries and of `libpython`, which the stub links to."""
-    name = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
-    libdir, multiarch = (sysconfig.get_config_var(key) or "" for key in ("LIBDIR", "MULTIARCH"))
-    candidates = [Path(libdir), Path(libdir) / multiarch, Path(sys.base_prefix) / "lib", Path("/usr/lib") / multiarch]
-    for folder in candidates:
-        if (folder / name).is_file():
-            return [wheel.parent / "nvidia_pytriton.libs", folder]
-    raise preflight.PreflightError(
-        f"{name} is in none of {', '.join(map(str, candidates))}: on Debian and Ubuntu `apt install "
-        f"libpython{sys.version_info.major}.{sys.version_info.minor}`; with pyenv, build Python with "
-        "PYTHON_CONFIGURE_OPTS=--enable-shared"
-    )
 
 
 def repository_folder(folder: Path) -> Path:

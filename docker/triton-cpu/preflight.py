@@ -1,11 +1,24 @@
-"""Checks before Triton starts: what it would report late, unclearly or not at all."""
+"""Checks before Triton starts: what it would report late, unclearly or not at all.
 
+Run as a program it looks for `libpython` alone, which an environment either has or not before anything is installed:
+
+    .venv/triton/bin/python docker/triton-cpu/preflight.py
+"""
+
+import errno
 import os
+import re
 import socket
+import stat
+import sys
+import sysconfig
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 SHM = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies
 SHM_NEEDED_BYTES = 32 << 20
+SHELL_SAFE = re.compile(r"[A-Za-z0-9_./+-]+")
 
 
 class PreflightError(Exception):
@@ -14,16 +27,26 @@ class PreflightError(Exception):
 
 def check_port(host: str, port: int, setting: str) -> None:
     """Raise PreflightError unless `port` can be bound; name `setting`, and who holds it where /proc tells."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as exc:
-            holder = holder_of_port(port)
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:  # as asyncio does: `::` leaves the port of IPv4 to others
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+    except OSError as exc:
+        if exc.errno != errno.EADDRINUSE:
             raise PreflightError(
-                f"port {port} on {host} is not free: {exc.strerror}{f', by process {holder}' if holder else ''}. "
-                f"Stop that process, or choose another port with {setting}"
+                f"port {port} on {host} cannot be bound: {exc.strerror}. Choose another address, or another port with "
+                f"{setting}"
             ) from exc
+        holder = holder_of_port(port)
+        raise PreflightError(
+            f"port {port} on {host} is not free: {exc.strerror}{f', by process {holder}' if holder else ''}. "
+            f"Stop that process, or choose another port with {setting}"
+        ) from exc
 
 
 def holder_of_port(port: int) -> str | None:
@@ -63,3 +86,61 @@ def check_shared_memory(prefix: str) -> None:
             f"{SHM} has {free >> 20} MiB free, Triton's Python backend needs {SHM_NEEDED_BYTES >> 20} MiB: "
             f"remove old files there, or in a container start it with --shm-size=256m"
         )
+
+
+def libpython_folder() -> Path:
+    """Where this interpreter's shared library lies, which the Python backend's stub links to."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    name = f"libpython{version}.so.1.0"
+    libdir, multiarch = (sysconfig.get_config_var(key) or "" for key in ("LIBDIR", "MULTIARCH"))
+    candidates = [Path(libdir), Path(libdir) / multiarch, Path(sys.base_prefix) / "lib", Path("/usr/lib") / multiarch]
+    for folder in candidates:
+        if (folder / name).is_file():
+            return folder
+    raise PreflightError(
+        f"{name} is in none of {', '.join(map(str, candidates))}: on Debian and Ubuntu `apt install "
+        f"libpython{version}`; with pyenv, build Python with PYTHON_CONFIGURE_OPTS=--enable-shared"
+    )
+
+
+def shell_safe(path: Path, name: str, port: int) -> Path:
+    """`path`, or a link to it where a shell would take it apart: the Python backend starts its stub unquoted.
+
+    The link is called `name`, in a folder of this user and `port`; the next start of that port makes it anew.
+    """
+    if SHELL_SAFE.fullmatch(str(path)):
+        return path
+    link = private_folder(path, port) / name
+    link.unlink(missing_ok=True)
+    link.symlink_to(path, target_is_directory=True)
+    return link
+
+
+def private_folder(path: Path, port: int) -> Path:
+    """A folder for links that only this user can write; raise PreflightError, naming `path`, where there is none."""
+    folder = Path(tempfile.gettempdir()).resolve() / f"jetserve-{os.getuid()}-{port}"
+    trouble = (
+        f"Triton's Python backend cannot be started from {path}, for the characters other than A-Za-z0-9_./+- in it"
+    )
+    if not SHELL_SAFE.fullmatch(str(folder)):
+        raise PreflightError(f"{trouble}, and {folder} is no better: move the project, or set TMPDIR to a plain path")
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise PreflightError(f"{trouble}, and {folder} is not a folder of this user alone: remove it")
+    return folder
+
+
+def main() -> int:
+    """0 when `libpython` is there; otherwise 1, and what to do."""
+    try:
+        libpython_folder()
+    except PreflightError as exc:
+        print(f"triton cannot start: {exc}", file=sys.stderr)  # noqa: T201 - to a person
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

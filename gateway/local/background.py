@@ -13,14 +13,17 @@ from gateway.local.run_lock import Running, running_in
 from gateway.local.settings import ROOT, LocalSettings
 
 POLL_S = 0.1
-STOP_S = 60.0
+SETTLE_S = 330.0
+"""Longer than a run waits for its parts to become ready."""
+STOP_MARGIN_S = 45.0
+"""For Triton to end, after the gateway."""
 
 
 def start(settings: LocalSettings, console: Console) -> int:
     """Start a run in a session of its own; 0 once it is ready, 1 with its last words when it ends before."""
-    if running := running_in(settings.run_folder):
+    if running := _settled(settings.run_folder, console):
         _say(console, f"already running at {running.address} (process {running.pid})")
-        return 0
+        return 0 if running.ready else 1
     settings.run_folder.mkdir(parents=True, exist_ok=True)
     log = settings.log("supervisor")
     command = [sys.executable, "-m", "gateway.local", "run"]
@@ -49,10 +52,11 @@ def stop(settings: LocalSettings, console: Console) -> int:
         _say(console, "not running")
         return 0
     os.kill(running.pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_S
+    limit_s = settings.gateway_grace_s + STOP_MARGIN_S
+    deadline = time.monotonic() + limit_s
     while running_in(settings.run_folder) is not None:
         if time.monotonic() > deadline:
-            _say(console, f"process {running.pid} has not ended after {STOP_S:.0f} s; see {settings.run_folder}")
+            _say(console, f"process {running.pid} has not ended after {limit_s:.0f} s; see {settings.run_folder}")
             return 1
         time.sleep(POLL_S)
     _say(console, "stopped")
@@ -64,6 +68,18 @@ def status(settings: LocalSettings, console: Console) -> int:
     running = running_in(settings.run_folder)
     _say(console, _described(running, settings.run_folder))
     return 0 if running and running.ready else 3
+
+
+def _settled(folder: Path, console: Console) -> Running | None:
+    """The run of this folder, waited for while it is starting or ending: ready, or None once there is none."""
+    running = running_in(folder)
+    if running and not running.ready:
+        _say(console, f"waiting for the run that is starting or ending there (process {running.pid})")
+    deadline = time.monotonic() + SETTLE_S
+    while running and not running.ready and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        running = running_in(folder)
+    return running
 
 
 def _described(running: Running | None, folder: Path) -> str:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,15 +45,15 @@ class Child:
         """None while it runs; negative for the signal that ended it."""
         return self._process.poll() if self._process else None
 
-    def stop(self, hurry: Sequence[object]) -> None:
-        """SIGTERM; after the grace time, or as soon as `hurry` holds something, SIGKILL to all that is left of it."""
+    def stop(self, hurry: Callable[[], bool]) -> None:
+        """SIGTERM; after the grace time, or as soon as `hurry` says so, SIGKILL to all that is left of it."""
         if self._process is None:
             return
         with suppress(ProcessLookupError):
             self._process.terminate()
         deadline = time.monotonic() + self._grace_s
         while self._process.poll() is None:
-            if hurry or time.monotonic() > deadline:
+            if hurry() or time.monotonic() > deadline:
                 break
             time.sleep(0.05)
         with suppress(ProcessLookupError):  # it leads a group of its own, with whatever it started

@@ -32,8 +32,8 @@ class AlreadyRunning(Exception):  # noqa: N818 - a state, no error
 
 
 @contextmanager
-def run_lock(folder: Path, address: str) -> Iterator[Callable[[], None]]:
-    """Hold the lock; what comes back marks the run as ready.
+def run_lock(folder: Path, address: str) -> Iterator[Callable[[bool], None]]:
+    """Hold the lock; what comes back marks the run as ready, or as ready no more.
 
     Raises:
         AlreadyRunning
@@ -48,7 +48,7 @@ def run_lock(folder: Path, address: str) -> Iterator[Callable[[], None]]:
         file.write(f"{os.getpid()}\n{address}\n")
         file.flush()
         try:
-            yield lambda: _ready_file(folder).touch()
+            yield lambda ready: _ready_file(folder).touch() if ready else _ready_file(folder).unlink(missing_ok=True)
         finally:
             _ready_file(folder).unlink(missing_ok=True)
 

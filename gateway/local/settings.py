@@ -1,16 +1,23 @@
 """Where things are and which ports they use, from the command line and the environment."""
 
 import difflib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.settings import Settings
+
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = {"GATEWAY_PORT": 8080, "TRITON_GRPC_PORT": 8001, "TRITON_HTTP_PORT": 8000, "TRITON_METRICS_PORT": 8002}
+LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 TRITON_PYTHON = ROOT / ".venv" / "triton" / "bin" / "python"
 LAUNCHER = ROOT / "docker" / "triton-cpu" / "launch.py"
 PHOTO = ROOT / "tests" / "assets" / "balloons.jpg"
+DEADLINE_S: float = Settings.model_fields["deadline_s"].default
+GATEWAY_MARGIN_S = 5.0
+"""For the gateway to close, after the last request has had its deadline."""
 
 
 class SettingsError(Exception):
@@ -26,21 +33,27 @@ class LocalSettings:
     """Logs, process ids and what Triton needs laid out."""
     ports: Mapping[str, int]
     gateway_host: str = "127.0.0.1"
+    deadline_s: float = DEADLINE_S
 
     @property
     def address(self) -> str:
         """Where this machine reaches the gateway."""
-        everywhere = self.gateway_host in ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
-        host = "127.0.0.1" if everywhere else self.gateway_host
-        return f"http://{host}:{self.ports['GATEWAY_PORT']}"
+        host = LOOPBACK_OF.get(self.gateway_host, self.gateway_host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.ports['GATEWAY_PORT']}"
+
+    @property
+    def gateway_grace_s(self) -> float:
+        """How long the gateway may take to end: requests in work keep their deadline."""
+        return math.ceil(self.deadline_s) + GATEWAY_MARGIN_S
 
     @property
     def triton_live_url(self) -> str:
         return f"http://127.0.0.1:{self.ports['TRITON_HTTP_PORT']}/v2/health/live"
 
     def models(self) -> list[str]:
-        """Names of the repository's models: the folders with a config.pbtxt."""
-        return sorted(config.parent.name for config in self.repository.glob("*/config.pbtxt"))
+        """Names of the repository's models: the folders with a config.pbtxt, not what an import is still filling."""
+        names = (config.parent.name for config in self.repository.glob("*/config.pbtxt"))
+        return sorted(name for name in names if not name.startswith("."))
 
     def log(self, name: str) -> Path:
         return self.run_folder / f"{name}.log"
@@ -51,10 +64,11 @@ def settings_from_environment(
     repository: Path = ROOT / "model_repository",
     run_folder: Path = ROOT / ".run",
 ) -> LocalSettings:
-    """Read the ports.
+    """Read the ports, and what of the gateway's settings bears on the run.
 
     Raises:
-        SettingsError: a port is no port, is used twice or misspelt, or GATEWAY_TRITON points elsewhere.
+        SettingsError: a port is no port, is used twice or misspelt, the deadline is no number, or GATEWAY_TRITON points
+            elsewhere.
     """
     for name in environment:
         if name.startswith("TRITON_") and name.endswith("_PORT") and name not in PORTS:
@@ -71,7 +85,11 @@ def settings_from_environment(
             "unset it, or start only the gateway with `python -m gateway`"
         )
     return LocalSettings(
-        repository.resolve(), run_folder.resolve(), ports, environment.get("GATEWAY_HOST") or "127.0.0.1"
+        repository.resolve(),
+        run_folder.resolve(),
+        ports,
+        environment.get("GATEWAY_HOST") or "127.0.0.1",
+        _seconds("GATEWAY_DEADLINE_S", environment.get("GATEWAY_DEADLINE_S") or str(DEADLINE_S)),
     )
 
 
@@ -79,3 +97,13 @@ def _port(name: str, text: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= 65535):
         raise SettingsError(f"{name} is {text!r}: expected a port, 1 to 65535")
     return int(text)
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise SettingsError(f"{name} is {text!r}: expected seconds")
+    return seconds  # whether it is in range is for the gateway to say

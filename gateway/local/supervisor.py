@@ -24,7 +24,8 @@ READY_S = 300.0
 """Large models take their time to load; a line every REMIND_S says that it is still going on."""
 REMIND_S = 10.0
 PROBE_S = 0.1
-GRACE_S = 15.0
+PAST_PROXIES = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+TRITON_GRACE_S = 15.0
 
 
 class Ended(Exception):  # noqa: N818 - an event, and a fault only for who wanted it to run
@@ -53,8 +54,8 @@ class Supervisor:
     def __init__(self, settings: LocalSettings, console: Console) -> None:
         self._settings, self._console = settings, console
         # Triton holds ports and shared memory: an orphan of it must be gone at once, its stubs follow by themselves.
-        self._triton = Child("triton", settings.run_folder, GRACE_S, when_orphaned=signal.SIGKILL)
-        self._gateway = Child("gateway", settings.run_folder, GRACE_S, when_orphaned=signal.SIGTERM)
+        self._triton = Child("triton", settings.run_folder, TRITON_GRACE_S, when_orphaned=signal.SIGKILL)
+        self._gateway = Child("gateway", settings.run_folder, settings.gateway_grace_s, when_orphaned=signal.SIGTERM)
         self._signals: list[int] = []
 
     def run(self) -> int:
@@ -70,7 +71,7 @@ class Supervisor:
                 self._wait_for("Triton", self._triton, self._triton_answers)
                 self._wait_for("the gateway", self._gateway, self._gateway_answers)
                 greet(self._settings, self._console)
-                mark_ready()
+                mark_ready(True)
                 self._watch()
             except Stopped:
                 return 0
@@ -78,9 +79,10 @@ class Supervisor:
                 self._say(f"{exc}; the end of {exc.child.log}:\n{exc.child.last_lines()}")
                 return 1
             except JetserveError as exc:
-                self._say(f"the first prediction failed: {exc}. Logs: {self._settings.run_folder}")
+                self._say(f"the gateway does not list its models: {exc}. Logs: {self._settings.run_folder}")
                 return 1
             finally:
+                mark_ready(False)
                 self._end()
 
     def _check(self) -> None:
@@ -137,11 +139,11 @@ class Supervisor:
     def _end(self) -> None:
         """The gateway first, so that what it has in work is still answered."""
         for child in (self._gateway, self._triton):
-            child.stop(hurry=self._signals[1:])
+            child.stop(hurry=lambda: len(self._signals) > 1)
 
     def _triton_answers(self) -> bool:
         try:
-            with urllib.request.urlopen(self._settings.triton_live_url, timeout=5):  # noqa: S310 - our own http address
+            with PAST_PROXIES.open(self._settings.triton_live_url, timeout=5):
                 return True
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False

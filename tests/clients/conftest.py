@@ -7,8 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.fake_triton import FakeModel, FakeTriton
-from tests.gateway.serving import RunningGateway, running_fake, running_gateway
+from tests.gateway.serving import RunningGateway, no_settings, running_fake, running_gateway
 from tests.tiny_models import colour_contract, spot_contract
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> Iterator[None]:
+    with no_settings():
+        yield
 
 
 def colours(batch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:

@@ -127,3 +127,22 @@ def test_it_runs_as_a_module() -> None:
     ended = subprocess.run([sys.executable, "-m", "clients"], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert "usage: python -m clients" in ended.stderr
+
+
+def test_loading_without_tritons_client_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The clients' own extra does not bring gRPC."""
+    monkeypatch.delitem(sys.modules, "clients.triton", raising=False)
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    assert main(["load", "balloon"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "grpc" in line
+    assert "install jetserve with its `triton` extra" in line
+
+
+def test_help_says_which_scores_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    """A score that is the threshold is left out, as by the mmdeploy SDK."""
+    with pytest.raises(SystemExit, match="0"):
+        main(["predict", "--help"])
+    assert "kept are scores above it" in capsys.readouterr().out

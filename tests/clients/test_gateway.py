@@ -1,5 +1,6 @@
 """The gateway's Python client, over real sockets."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import pytest
 from clients import GatewayClient
 from clients.gateway import _translated
 from clients.results import Box, Class, Detection
-from tests.fake_triton import FakeTriton
+from tests.fake_triton import FakeModel, FakeTriton
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway
 from tests.ports import free_ports
+from tests.tiny_models import colour_contract, spot_contract
 from vision.errors import (
     BackendUnavailable,
     DeadlineExceeded,
@@ -61,6 +63,8 @@ def test_parameters_reach_the_gateway(client: GatewayClient) -> None:
     """All three."""
     assert len(client.predict(RED_PHOTO, "colour", top_k=1).classes or ()) == 1
     assert client.predict(RED_PHOTO, "spot", score_threshold=0.8).detections == ()
+    assert client.predict(RED_PHOTO, "spot", score_threshold=0.75).detections == ()  # kept are scores above it
+    assert len(client.predict(RED_PHOTO, "spot", score_threshold=0.7499).detections or ()) == 1
     assert client.predict(RED_PHOTO, "spot", max_detections=1).detections != ()
     with pytest.raises(InvalidArgument, match="top_k"):
         client.annotated(RED_PHOTO, "spot", top_k=1)
@@ -75,9 +79,22 @@ def test_a_picture_is_drawn(client: GatewayClient) -> None:
 def test_models_are_listed(client: GatewayClient) -> None:
     """All, and one."""
     assert [model.name for model in client.models()] == ["colour", "spot"]
-    assert client.model("colour") == client.models()[0]
-    assert client.model("colour").labels == ("blue", "green", "red")
+    one = client.model("colour")
+    assert dict(one) == dict(client.models()[0]) | {"contract": one.contract}
+    assert one.labels == ("blue", "green", "red")
     assert client.ready()
+
+
+def test_one_model_comes_with_its_contract(client: GatewayClient, fake: FakeTriton) -> None:
+    """The whole of it, as the builder wrote it; none where Triton holds no valid one."""
+    assert client.model("spot").contract == spot_contract()
+    fake.models["bare"] = FakeModel(colour_contract(), embedded="")
+    try:
+        bare = client.model("bare")
+    finally:
+        del fake.models["bare"]
+        client.models()  # the gateway looks
+    assert (bare.ready, bare.contract) == (False, None)
 
 
 def test_the_gateways_errors_are_raised_as_themselves(client: GatewayClient) -> None:
@@ -189,6 +206,16 @@ def test_it_may_be_shared_by_threads(client: GatewayClient) -> None:
 
 def test_importing_it_brings_no_server() -> None:
     """A script that asks a gateway needs neither gRPC nor OpenCV nor the gateway's own code."""
-    code = "import sys, clients; print([m for m in ('gateway', 'tritonclient', 'grpc', 'fastapi') if m in sys.modules])"
+    unwanted = ("gateway", "tritonclient", "grpc", "fastapi", "cv2", "PIL")
+    code = f"import sys; from clients import GatewayClient; print([m for m in {unwanted} if m in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+def test_the_developers_own_settings_do_not_reach_these_tests() -> None:
+    """A wrong one would fail every test that starts a gateway."""
+    test = f"{__file__}::test_objects_are_typed_too"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
+    environment = os.environ | {"GATEWAY_PERMITS": "many", "gateway_max_files": "none"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout

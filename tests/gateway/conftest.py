@@ -1,22 +1,20 @@
 """What the gateway's tests share."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.fake_triton import FakeModel, FakeTriton
-from tests.gateway.serving import RunningGateway, running_fake, running_gateway
+from tests.gateway.serving import RunningGateway, no_settings, running_fake, running_gateway
 from tests.local_triton import LocalTriton
 from tests.tiny_models import colour_contract, colour_graph, spot_contract, spot_graph, write_model
 
 
-@pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`make` exports GATEWAY_PORT; tests say what they mean themselves."""
-    for name in os.environ:
-        if name.startswith("GATEWAY_"):
-            monkeypatch.delenv(name)
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> Iterator[None]:
+    """Tests say what they mean themselves; for the session, as `served` is made before a test's own fixtures."""
+    with no_settings():
+        yield
 
 
 @pytest.fixture(scope="session")

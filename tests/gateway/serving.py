@@ -1,12 +1,15 @@
 """Gateways and fake Tritons that run beside a test, on real sockets."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import httpx
+import pytest
 import uvicorn
 from anyio.from_thread import start_blocking_portal
 
@@ -16,6 +19,8 @@ from gateway.settings import Settings
 from tests.fake_triton import FakeModel, FakeTriton
 
 START_S = 10.0
+
+F = TypeVar("F", bound=FakeTriton)
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,29 @@ def running_gateway(triton: str, **settings: object) -> Iterator[RunningGateway]
 @contextmanager
 def running_fake(models: dict[str, FakeModel]) -> Iterator[FakeTriton]:
     """A fake Triton in an event loop of its own."""
-    fake = FakeTriton(models)
+    with running(FakeTriton(models)) as fake:
+        yield fake
+
+
+@contextmanager
+def running(fake: F) -> Iterator[F]:
+    """The same, of a kind of its own."""
     with start_blocking_portal() as portal:
         portal.call(fake.start)
         try:
             yield fake
         finally:
             portal.call(fake.stop)
+
+
+@contextmanager
+def no_settings() -> Iterator[None]:
+    """An environment without `GATEWAY_…`: a developer may have some set, and `make` exports GATEWAY_PORT."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.upper().startswith("GATEWAY_"):
+                patch.delenv(name)
+        yield
 
 
 def eventually(holds: Callable[[], object], *, within_s: float) -> None:

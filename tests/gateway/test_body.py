@@ -4,7 +4,7 @@ import pytest
 from starlette.requests import Request
 
 from gateway.body import photos_from_request
-from gateway.caller import CallerGone
+from gateway.gone import CallerGone
 from gateway.photo import Photo
 from vision.errors import InvalidArgument, InvalidImage, TooLarge, UnsupportedMediaType, WireError
 

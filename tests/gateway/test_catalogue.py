@@ -8,10 +8,11 @@ import pytest
 
 from clients.triton import TritonClient
 from gateway.catalogue import FRESH_S, Catalogue
+from gateway.deadline import Deadline
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.tiny_models import colour_contract, spot_contract
 from vision.contract import CenterCrop
-from vision.errors import BackendUnavailable, ModelNotReady, UnknownModel
+from vision.errors import BackendUnavailable, DeadlineExceeded, ModelNotReady, UnknownModel
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +75,7 @@ async def test_a_model_that_is_not_loaded_is_known_and_not_ready(catalogue: Cata
         await catalogue.servable("colour")
     assert (await catalogue.model("colour")).ready is False
     fake.models["colour"].state = "READY"
-    await asyncio.sleep(FRESH_S)
+    await asyncio.sleep(2 * FRESH_S)
     assert (await catalogue.servable("colour")).name == "colour"
 
 
@@ -137,14 +138,14 @@ async def test_changes_are_logged_once_and_not_once_a_look(
 async def test_those_who_ask_during_a_look_share_it(
     catalogue: Catalogue, fake: FakeTriton, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hundred requests for a model that does not exist are one question to Triton."""
+    """A hundred requests for a model that does not exist are one question to Triton, however long it takes."""
     looks = 0
     once = fake.RepositoryIndex
 
     async def counted(request: object, context: object) -> object:
         nonlocal looks
         looks += 1
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(2 * FRESH_S)
         return await once(request, context)
 
     monkeypatch.setattr(fake, "RepositoryIndex", counted)
@@ -160,6 +161,15 @@ async def test_a_look_goes_on_for_the_others_when_one_who_asked_is_cancelled(cat
     first, second = asyncio.create_task(catalogue.refresh()), asyncio.create_task(catalogue.servable("colour"))
     await asyncio.sleep(0)
     first.cancel()
+    assert (await second).name == "colour"
+
+
+async def test_a_look_goes_on_for_the_others_when_the_time_of_one_is_up(catalogue: Catalogue) -> None:
+    """Each request has a deadline of its own."""
+    second = asyncio.create_task(catalogue.servable("colour"))
+    with pytest.raises(DeadlineExceeded, match="while the model was looked up"):
+        async with Deadline(0).over("the model was looked up"):
+            await catalogue.servable("colour")
     assert (await second).name == "colour"
 
 

@@ -1,7 +1,18 @@
 """What those who watch a gateway see."""
 
+import asyncio
+import subprocess
+import sys
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from clients.triton import TritonClient
+from gateway.catalogue import Catalogue
+from gateway.gone import CallerGone
+from gateway.metrics import Metrics
+from gateway.permits import Permits
+from gateway.phases import Phases
 from tests.fake_triton import FakeTriton
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway, eventually, running_gateway
@@ -68,6 +79,25 @@ def test_requests_are_counted_by_how_they_end(faked: RunningGateway) -> None:
     assert found["gateway_permits_taken",] == found["gateway_requests_in_flight",] == 0
     assert found["gateway_triton_reachable",] == 1
     assert found["gateway_models_ready",] == 2
+
+
+@pytest.mark.parametrize(
+    ("ending", "outcome"),
+    [(CallerGone(), "caller_gone"), (asyncio.CancelledError(), "caller_gone"), (KeyError(), "internal")],
+)
+def test_a_request_that_is_cancelled_is_no_fault_of_the_gateway(ending: BaseException, outcome: str) -> None:
+    """As when the gateway stops: an alarm on `internal` must mean a fault."""
+    metrics = Metrics(Permits(1), Catalogue(TritonClient("127.0.0.1:1"), refresh_s=1))
+    with pytest.raises(type(ending)), metrics.request("colour", "http", Phases()):
+        raise ending
+    assert f'outcome="{outcome}",transport="http"}} 1.0' in metrics.text().decode()
+
+
+def test_the_service_needs_no_transport() -> None:
+    """Another transport than HTTP stands on it as well."""
+    code = "import sys, gateway.service; print([m for m in ('starlette', 'fastapi', 'uvicorn') if m in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
 
 
 def test_callers_cannot_make_time_series(faked: RunningGateway) -> None:

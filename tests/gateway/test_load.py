@@ -13,18 +13,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.fake_triton import FakeTriton
+from gateway.catalogue import FRESH_S
+from tests.fake_triton import FakeModel, FakeTriton
 from tests.gateway.photos import encoded
-from tests.gateway.serving import RunningGateway, eventually, running_gateway
+from tests.gateway.serving import RunningGateway, eventually, running, running_gateway
+from tests.tiny_models import colour_contract
+from vision.decode import image_from_bytes
 
 PHOTO = encoded(40, 40)
 PERMITS = 16
 
 
-def head_of_request(length: int) -> bytes:
+def head_of_request(length: int, accept: str = "*/*") -> bytes:
     return (
         "POST /v1/models/colour/predict HTTP/1.1\r\nHost: gateway\r\nContent-Type: image/jpeg\r\n"
-        f"Content-Length: {length}\r\n\r\n"
+        f"Accept: {accept}\r\nContent-Length: {length}\r\n\r\n"
     ).encode()
 
 
@@ -124,6 +127,60 @@ def test_a_caller_who_leaves_while_the_model_works_gives_the_permit_back(fake: F
         eventually(lambda: fake.running == 0, within_s=1)
         fake.hangs = False
         assert gateway.predict("colour", PHOTO).status_code == 200
+
+
+@pytest.mark.parametrize(("module", "accept"), [("preparation", "application/json"), ("predictor", "image/jpeg")])
+def test_a_permit_is_not_free_before_its_thread_is(
+    fake: FakeTriton, monkeypatch: pytest.MonkeyPatch, module: str, accept: str
+) -> None:
+    """Callers who hang up while pixels are worked on must not bring more photos into work than there are permits."""
+    started, released = threading.Event(), threading.Event()
+
+    def slow(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
+        started.set()
+        released.wait(10)
+        return image_from_bytes(data, max_pixels=max_pixels)
+
+    monkeypatch.setattr(f"gateway.{module}.image_from_bytes", slow)
+    with running_gateway(fake.address, permits=1) as gateway:
+        with connection(gateway) as leaver:
+            leaver.sendall(head_of_request(len(PHOTO), accept) + PHOTO)
+            assert started.wait(5)
+        time.sleep(0.2)
+        assert gateway.service.permits.taken == 1
+        assert gateway.predict("colour", PHOTO).status_code == 429
+        released.set()
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=5)
+        assert 'outcome="caller_gone"' in gateway.http.get("/metrics").text
+
+
+class SlowToList(FakeTriton):
+    """Hangs when asked for its models, if told to."""
+
+    lists = True
+
+    async def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
+        await asyncio.sleep(0 if self.lists else 60)
+        return await super().RepositoryIndex(request, context)
+
+
+@pytest.mark.parametrize(("model", "state"), [("unknown", "READY"), ("colour", "UNAVAILABLE")])
+def test_the_deadline_covers_looking_the_model_up(model: str, state: str) -> None:
+    """At first, and again when Triton no longer has it."""
+    fake_triton = SlowToList({"colour": FakeModel(colour_contract())})
+    with (
+        running(fake_triton) as fake,
+        running_gateway(fake.address, permits=1, deadline_s=0.3, refresh_s=60) as gateway,
+    ):
+        eventually(lambda: gateway.predict("colour", PHOTO).status_code == 200, within_s=5)
+        time.sleep(2 * FRESH_S)
+        fake.lists, fake.models["colour"].state = False, state
+        started_s = time.monotonic()
+        response = gateway.predict(model, PHOTO)
+        assert (response.status_code, response.json()["error"]) == (504, "deadline_exceeded")
+        assert "while the model was looked up" in response.json()["detail"]
+        assert time.monotonic() - started_s < 2
+        assert gateway.service.permits.taken == 0
 
 
 def test_a_model_that_does_not_answer_is_a_504(fake: FakeTriton) -> None:

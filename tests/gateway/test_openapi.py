@@ -55,6 +55,25 @@ def test_every_failure_of_a_request_is_described(faked: RunningGateway) -> None:
     assert "HTTPValidationError" not in document.text
 
 
+def test_the_contract_of_one_model_is_described(faked: RunningGateway) -> None:
+    """Down to its steps; the list of models goes without."""
+    document = faked.http.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+
+    def answer(path: str) -> dict[str, Any]:
+        described = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        found: dict[str, Any] = schemas[described["$ref"].rpartition("/")[2]]
+        return found
+
+    one = answer("/v1/models/{model}")["properties"]
+    assert {"$ref": "#/components/schemas/Contract"} in one["contract"]["anyOf"]
+    assert one.keys() == faked.http.get("/v1/models/colour").json().keys()
+    assert {"Contract", "ResizeStretch", "MmdetHead"} <= schemas.keys()
+    every = faked.http.get("/v1/models").json()["models"]
+    assert all("contract" not in model for model in every)
+    assert "contract" not in schemas["Model"]["properties"]
+
+
 def test_the_page_needs_nothing_from_elsewhere(faked: RunningGateway) -> None:
     """A Jetson in a field has no internet: scripts and styles come from the gateway itself."""
     page = faked.http.get("/docs").text

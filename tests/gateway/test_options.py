@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.options import Options, options_from_parameters
+from gateway.options import SCHEMAS, Options, options_from_parameters
 from tests.tiny_models import colour_contract, spot_contract
 from vision.errors import InvalidArgument
 
@@ -11,6 +11,11 @@ def test_words_become_numbers() -> None:
     """And what is not asked for is left to the contract."""
     assert options_from_parameters({"score_threshold": "0.25", "top_k": "3"}) == Options(0.25, 3, None)
     assert options_from_parameters({}) == Options()
+
+
+def test_the_threshold_is_described_as_it_works() -> None:
+    """A score that is the threshold is left out, as by the mmdeploy SDK."""
+    assert SCHEMAS["score_threshold"]["description"] == "kept are scores above it"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from tests.gateway.serving import running_gateway
 from tests.local_triton import LocalTriton
 
 pytestmark = pytest.mark.triton
-mmdeploy_runtime = pytest.importorskip("mmdeploy_runtime", reason="mmdeploy_runtime has wheels for x86-64 and Python 3.11 alone")
+mmdeploy_runtime = pytest.importorskip(
+    "mmdeploy_runtime", reason="mmdeploy_runtime has wheels for x86-64 and Python 3.11 alone"
+)
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "recipes" / "balloon-rtmdet" / "sdk"

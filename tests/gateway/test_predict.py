@@ -1,5 +1,6 @@
 """A photo in, what is on it out: HTTP, the gateway and a real Triton."""
 
+import json
 import re
 
 import cv2
@@ -8,7 +9,8 @@ import pytest
 
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway
-from tests.tiny_models import SIDE
+from tests.tiny_models import SIDE, colour_contract
+from vision.contract import contract_from_json
 
 pytestmark = pytest.mark.triton
 
@@ -155,7 +157,9 @@ def test_models_are_described(served: RunningGateway) -> None:
     every = {model["name"]: model for model in served.http.get("/v1/models").json()["models"]}
     assert {"http_colour", "http_spot"} <= every.keys()
     one = served.http.get("/v1/models/http_colour").json()
+    contract = one.pop("contract")
     assert one == every["http_colour"]
+    assert contract_from_json(json.dumps(contract)) == colour_contract(max_batch=4)
     assert one == {
         "name": "http_colour",
         "version": "1",

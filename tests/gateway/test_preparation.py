@@ -1,7 +1,12 @@
 """Photos to batches: cut at what the model takes, in order, one by one where sizes differ."""
 
+import threading
+import weakref
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gateway.phases import Phases
 from tests.fake_triton import FakeModel, FakeTriton
@@ -9,6 +14,7 @@ from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway, eventually
 from tests.tiny_models import colour_contract
 from vision.contract import Contract, PadToDivisor, ResizeStretch
+from vision.decode import image_from_bytes
 
 
 def sent(gateway: RunningGateway, *sizes: tuple[int, int]) -> list[int]:
@@ -59,6 +65,47 @@ def test_open_sizes_that_come_out_alike_go_together(faked: RunningGateway, fake:
     assert [call.batch.shape for call in fake.received] == [(2, 64, 64, 3), (1, 64, 64, 3)]
 
 
+def test_photos_are_put_together_in_a_thread(
+    faked: RunningGateway, fake: FakeTriton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of many megabytes would hold the event loop up."""
+    publish(open_contract(max_batch=2), faked, fake)
+    stacked_in: list[str] = []
+    stack = np.stack
+
+    def watched(arrays: Any) -> NDArray[Any]:
+        stacked_in.append(threading.current_thread().name)
+        return stack(arrays)
+
+    monkeypatch.setattr("gateway.preparation.np.stack", watched)
+    assert sent(faked, (64, 64), (64, 64)) == [64, 64]
+    [thread] = stacked_in
+    assert thread.startswith("pixels")
+
+
+def test_no_decoded_photo_is_kept_while_the_model_works(
+    faked: RunningGateway, fake: FakeTriton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for a picture either: one a permit would be gigabytes."""
+    decoded: list[weakref.ref[NDArray[np.uint8]]] = []
+    kept: list[int] = []
+
+    def watched(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
+        image = image_from_bytes(data, max_pixels=max_pixels)
+        decoded.append(weakref.ref(image))
+        return image
+
+    def answer(batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        kept.append(sum(image() is not None for image in decoded))
+        return {"scores": np.zeros((len(batch), 3), np.float32)}
+
+    monkeypatch.setattr("gateway.preparation.image_from_bytes", watched)
+    fake.models["colour"].answer = answer
+    response = faked.predict("colour", encoded(40, 40), accept="image/jpeg")
+    assert response.headers["content-type"] == "image/jpeg"
+    assert (len(decoded), kept) == (1, [0])
+
+
 def test_open_sizes_that_differ_go_one_by_one(faked: RunningGateway, fake: FakeTriton) -> None:
     """A batch is one array."""
     publish(open_contract(max_batch=8), faked, fake)
@@ -92,7 +139,7 @@ def test_time_is_shared_out_in_proportion_to_the_work() -> None:
     from vision.transforms import Geometry
 
     geometry = Geometry((1, 1), (1.0, 1.0), (0.0, 0.0))
-    photos = [Prepared(np.zeros(1), geometry, None, decode_s=0.3, preprocess_s=0.1) for _ in range(4)]
+    photos = [Prepared(np.zeros(1), geometry, decode_s=0.3, preprocess_s=0.1) for _ in range(4)]
     phases = Phases()
     _share_out(0.8, photos, phases)
     assert phases.seconds() == pytest.approx({"decode": 0.6, "preprocess": 0.2})

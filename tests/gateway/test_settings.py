@@ -36,10 +36,11 @@ def test_settings_do_not_change() -> None:
         Settings().permits = 2  # type: ignore[misc]
 
 
-def test_an_unknown_variable_stops_with_the_nearest_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A misspelt setting must not silently be the default."""
-    monkeypatch.setenv("GATEWAY_PERMIT", "3")
-    with pytest.raises(SettingsError, match=r"GATEWAY_PERMIT: .*did you mean GATEWAY_PERMITS\?"):
+@pytest.mark.parametrize("name", ["GATEWAY_PERMIT", "gateway_permits", "Gateway_Permit"])
+def test_an_unknown_variable_stops_with_the_nearest_known_one(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A misspelt setting must not silently be the default, nor one in small letters be read behind the check."""
+    monkeypatch.setenv(name, "3")
+    with pytest.raises(SettingsError, match=rf"{name}: .*did you mean GATEWAY_PERMITS\?"):
         settings_from_environment()
 
 

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
+import grpc
 import numpy as np
 import pytest
 from hypothesis import given
@@ -136,6 +138,36 @@ async def test_reconnects(triton: LocalTriton, client: TritonClient) -> None:
         await anyio.sleep(0.02)
     assert time.monotonic() - begin < 1
     await client.infer("returns", "", CONTRACT, BATCH, timeout_s=5)
+
+
+async def test_proxies_are_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy in the environment is not asked for Triton."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with FakeTriton({"tiny": FakeModel(CONTRACT)}) as fake, TritonClient(fake.address) as client:
+        assert await client.live()
+
+
+class LostWhileListing(FakeTriton):
+    """Lists its models, then goes away, or silent."""
+
+    silent = False
+
+    async def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
+        if self.silent:
+            await anyio.sleep(5)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_triton_lost_while_it_lists(monkeypatch: pytest.MonkeyPatch, silent: bool) -> None:
+    """A Triton that goes away or silent between two answers is unreachable; its models are not to blame."""
+    monkeypatch.setattr("clients.triton.CONTROL_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(LostWhileListing, "silent", silent)
+    async with LostWhileListing({"tiny": FakeModel(CONTRACT)}) as fake, TritonClient(fake.address) as client:
+        with pytest.raises(BackendUnavailable):
+            await client.models()
 
 
 @pytest.mark.parametrize(

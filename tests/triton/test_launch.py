@@ -1,9 +1,12 @@
 """The launcher: what it lays out, and what it says when Triton could not start."""
 
 import os
+import shutil
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 
 from tests.local_triton import LAUNCHER, PYTHON, LocalTriton, require_triton
 from tests.ports import free_ports
+from tests.tiny_models import colour_contract, colour_graph, write_model
 
 pytestmark = pytest.mark.triton
 
@@ -79,12 +83,64 @@ def test_wrong_environment(tmp_path: Path) -> None:
     assert f"nvidia-pytriton is not installed for {sys.executable}: run `make setup`" in said
 
 
-def test_missing_libpython(launch: Any, preflight: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A Python without its shared library is told how to get one."""
-    monkeypatch.setattr(launch.sysconfig, "get_config_var", lambda _: str(tmp_path))
+def test_missing_libpython(
+    preflight: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A Python without its shared library is told how to get one, before anything is installed."""
+    monkeypatch.setattr(preflight.sysconfig, "get_config_var", lambda _: str(tmp_path))
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
     with pytest.raises(preflight.PreflightError, match="apt install libpython3"):
-        launch.library_path(tmp_path)
+        preflight.libpython_folder()
+    assert preflight.main() == 1
+    assert "apt install libpython3" in capsys.readouterr().err
+
+
+def test_preflight_as_a_program() -> None:
+    """Where the launcher would find `libpython` the check alone passes, in silence."""
+    require_triton()
+    command = [str(PYTHON), str(LAUNCHER.with_name("preflight.py"))]
+    assert subprocess.run(command, capture_output=True, check=True).stderr == b""
+
+
+def test_spaces_in_the_path(tmp_path: Path) -> None:
+    """A checkout and a repository whose paths a shell would take apart are served, whoever else tries their ports."""
+    require_triton()
+    triton = LocalTriton(tmp_path / "a b; 'c' $(d)")
+    links = Path(tempfile.gettempdir()) / f"jetserve-{os.getuid()}-{triton.grpc_port}"
+    write_model(triton.repository, "colour", colour_contract(), colour_graph())
+    elsewhere = tmp_path / "x y"
+    elsewhere.mkdir()
+    try:
+        for _ in range(2):
+            triton.start("colour")
+            assert triton.post("v2/repository/index") == [{"name": "colour", "version": "1", "state": "READY"}]
+            other = [f"--model-repository={elsewhere}", f"--state={elsewhere}"]
+            assert "is not free" in words_of(PYTHON, *other, *port_arguments(grpc=triton.grpc_port))
+            triton.load("colour")
+            triton.stop()
+        assert stat.S_IMODE(links.stat().st_mode) == 0o700
+    finally:
+        triton.kill()
+        shutil.rmtree(links, ignore_errors=True)
+
+
+def test_plain_path_is_kept(preflight: Any) -> None:
+    """A path that a shell leaves whole is given to Triton as it is."""
+    plain = Path("/srv/model_repository-2.1+x")
+    assert preflight.shell_safe(plain, "models", 8001) == plain
+
+
+def test_no_place_for_links(preflight: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where no safe path can be made the path is named, with what to do; others' folders are not used."""
+    spaced, port = tmp_path / "a b", 8001
+    spaced.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(spaced))
+    with pytest.raises(preflight.PreflightError, match=r"from .*/a b, for the characters .* or set TMPDIR"):
+        preflight.shell_safe(spaced, "models", port)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f"jetserve-{os.getuid()}-{port}").symlink_to(spaced)
+    with pytest.raises(preflight.PreflightError, match="not a folder of this user alone"):
+        preflight.shell_safe(spaced, "models", port)
 
 
 def test_old_glibc(launch: Any, preflight: Any, monkeypatch: pytest.MonkeyPatch) -> None:

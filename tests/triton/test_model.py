@@ -131,6 +131,19 @@ async def test_one_failure_is_one_request_s(triton: LocalTriton, client: TritonC
     assert triton.statistics("brittle", images=2)["execution_count"] == 1
 
 
+async def test_unreadable_request_is_refused_alone(triton: LocalTriton, client: TritonClient) -> None:
+    """Whatever goes wrong while a request is read, those that came with it are answered."""
+    reads = "feed[name] = array = tensor.as_numpy()\n"
+    fails = "            if array[0, 0, 0, 0] == 200:\n                raise MemoryError('no room')\n"
+    script = MODEL_PY.read_text().replace(reads, reads + fails)
+    write_model(triton.repository, "reads", CONTRACT, colour_graph(), script=script, queue_delay_us=WAIT_FOR_OTHERS_US)
+    triton.load("reads")
+    first, culprit, last = await scores_of(client, "reads", image(10), image(200), image(30))
+    with pytest.raises(BackendFailure, match=r"the request cannot be read: MemoryError\('no room'\)"):
+        raise culprit
+    np.testing.assert_allclose(np.concatenate([first, last])[:, 0], [10 / 255, 30 / 255], rtol=1e-6)
+
+
 async def test_no_boxes_is_an_answer(triton: LocalTriton, client: TritonClient) -> None:
     """Outputs of zero size keep their shape."""
     write_model(triton.repository, "spots", spot_contract(), spot_graph())

@@ -41,6 +41,8 @@ class LocalRun:
         )
     )
 
+    environment: dict[str, str] = field(default_factory=dict)
+
     @property
     def repository(self) -> Path:
         return self.folder / "models"
@@ -56,7 +58,7 @@ class LocalRun:
         places = [f"--repository={self.repository}", f"--run-folder={self.folder / 'run'}"]
         return subprocess.Popen(
             [sys.executable, "-m", "gateway.local", *arguments, *places],
-            env={**os.environ, **{name: str(port) for name, port in self.ports.items()}},
+            env={**os.environ, **{name: str(port) for name, port in self.ports.items()}, **self.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -174,6 +176,39 @@ def test_signal_while_starting(local_run: LocalRun) -> None:
         run.communicate(timeout=30)
     assert run.returncode == 0
     wait_for_end(processes)
+
+
+def test_second_signal(local_run: LocalRun) -> None:
+    """A second signal does not wait for a gateway that does not end."""
+    with local_run.popen("run") as run:
+        wait_for_line(run, "^ready: ")
+        processes = descendants(run.pid)
+        os.kill(local_run.pid("gateway"), signal.SIGSTOP)
+        run.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(timeout=1)
+        run.send_signal(signal.SIGINT)
+        run.communicate(timeout=5)
+    assert run.returncode == 0
+    wait_for_end(processes)
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        (dict.fromkeys(("http_proxy", "all_proxy"), "http://127.0.0.1:9") | {"no_proxy": "", "NO_PROXY": ""}, "ready"),
+        ({"GATEWAY_HOST": "::1"}, r"ready: http://\[::1\]:"),
+        ({"GATEWAY_HOST": "::"}, r"ready: http://\[::1\]:"),
+        ({"GATEWAY_MAX_PIXELS": "10"}, "note: colour gave no prediction for balloons.jpg: .*pixels"),
+    ],
+)
+def test_surroundings(local_run: LocalRun, environment: dict[str, str], line: str) -> None:
+    """Proxies are not asked for this machine, IPv6 is an address, and a refused picture is no reason to end."""
+    local_run.environment = environment
+    status, said = local_run.call("run", "--background")
+    assert status == 0, said
+    assert re.search(f"^{line}", said, re.MULTILINE)
+    assert local_run.call("stop") == (0, "stopped\n")
 
 
 def test_broken_model(local_run: LocalRun) -> None:

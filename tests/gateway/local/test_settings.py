@@ -24,6 +24,7 @@ def test_defaults() -> None:
         ({"TRITON_GRPC_PORT": "70000"}, "TRITON_GRPC_PORT is '70000'"),
         ({"GATEWAY_PORT": "8000"}, "GATEWAY_PORT and TRITON_HTTP_PORT are both 8000"),
         ({"TRITON_GPRC_PORT": "9001"}, "TRITON_GPRC_PORT is not a setting; did you mean TRITON_GRPC_PORT"),
+        ({"GATEWAY_DEADLINE_S": "long"}, "GATEWAY_DEADLINE_S is 'long': expected seconds"),
         ({"GATEWAY_TRITON": "jetson:8001"}, "GATEWAY_TRITON is jetson:8001, but a local run has its own Triton"),
     ],
 )
@@ -33,15 +34,24 @@ def test_wrong_settings(environment: dict[str, str], message: str) -> None:
         settings_from_environment(environment)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::"])  # noqa: S104 - nothing is bound
-def test_listening_everywhere(host: str) -> None:
-    """A gateway that listens on every network is reached here by the loopback address."""
-    assert settings_from_environment({"GATEWAY_HOST": host}).address == "http://127.0.0.1:8080"
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("jetson", "jetson")],  # noqa: S104 - nothing is bound
+)
+def test_address(host: str, reached: str) -> None:
+    """A gateway that listens on every network is reached by the loopback address of the same family."""
+    assert settings_from_environment({"GATEWAY_HOST": host}).address == f"http://{reached}:8080"
+
+
+def test_grace() -> None:
+    """The gateway has longer to end than the requests in it have."""
+    assert settings_from_environment({}).gateway_grace_s > 10
+    assert settings_from_environment({"GATEWAY_DEADLINE_S": "60.5"}).gateway_grace_s > 61
 
 
 def test_models(tmp_path: Path) -> None:
-    """The models of a repository are its folders with a config.pbtxt."""
-    for name in ("second", "first"):
+    """The models of a repository are its folders with a config.pbtxt, without what an import left half done."""
+    for name in ("second", "first", ".staging-third"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.pbtxt").touch()
     (tmp_path / "half-published").mkdir()
@@ -49,12 +59,20 @@ def test_models(tmp_path: Path) -> None:
     assert settings_from_environment({}, repository=tmp_path).models() == ["first", "second"]
 
 
-def test_taken_port() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_taken_port(host: str) -> None:
     """A port that is taken is named, with the setting to change."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as holder:
+        holder.bind((host, 0))
         holder.listen()
         port = holder.getsockname()[1]
-        with pytest.raises(SettingsError, match=f"port {port} on 127.0.0.1 is not free.* with GATEWAY_PORT"):
-            require_free("127.0.0.1", {"GATEWAY_PORT": port})
-    require_free("127.0.0.1", {"GATEWAY_PORT": port})
+        with pytest.raises(SettingsError, match=f"port {port} on {host} is not free.* with GATEWAY_PORT"):
+            require_free(host, {"GATEWAY_PORT": port})
+    require_free(host, {"GATEWAY_PORT": port})
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+def test_address_of_another(host: str) -> None:
+    """An address that is not this machine's is said to be the trouble, not the port."""
+    with pytest.raises(SettingsError, match=f"port 8080 on {host} cannot be bound: [A-Z-].* Choose another address"):
+        require_free(host, {"GATEWAY_PORT": 8080})
