@@ -57,7 +57,7 @@ def _done(options: argparse.Namespace) -> int:
         return _failed(exc)
 
 
-class _Pipe(Console):
+class _Console(Console):
     """Rich ends the program itself, with 1, where nobody reads on."""
 
     def on_broken_pipe(self) -> None:
@@ -65,7 +65,7 @@ class _Pipe(Console):
 
 
 def _predict(options: argparse.Namespace) -> int:
-    console, failures = _Pipe(), 0
+    console, failures = _Console(), 0
     with GatewayClient(options.url, options.timeout) as client:
         for photo, target in _targets(options.photos, options.save):
             try:
@@ -89,7 +89,7 @@ def _models(options: argparse.Namespace) -> int:
         for model in models:
             _say(model.model_dump_json())
     else:
-        show_models(models, _Pipe())
+        show_models(models, _Console())
     return 0
 
 
@@ -196,10 +196,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seconds(value: str) -> float:
-    seconds = float(value)
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise argparse.ArgumentTypeError(f"{value} must be a number of seconds above 0")
-    return seconds
+    with suppress(ValueError):
+        if math.isfinite(seconds := float(value)) and seconds > 0:
+            return seconds
+    raise argparse.ArgumentTypeError(f"{value!r} is not a number of seconds above 0")
 
 
 def _save(value: str) -> Path:

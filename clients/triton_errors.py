@@ -32,7 +32,7 @@ LOADED = "it is in the repository but not loaded: load it, or read why it failed
 UNREACHABLE = "is it running, and is this its gRPC address?"
 OURS = "contract and model disagree: import the model again"
 
-STUB_DIED = Row("INTERNAL", "is not healthy", ModelNotReady, "it is being loaded again")
+STUB_DIED = Row("INTERNAL", "Stub process", ModelNotReady, "it is being loaded again")
 """The process of a model of the Python backend ended; Triton calls the model ready all the same."""
 
 ROWS = (

@@ -1,6 +1,7 @@
 """`python -m clients`: tables for people, lines for programs, one line for what went wrong."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,42 @@ def test_models_are_loaded_and_unloaded(
     assert capsys.readouterr().out.splitlines() == ["spot: unloaded", "spot: loaded"]
     assert main(["load", "none", "--triton", fake.address]) == 1
     assert "'none'" in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_is_not_unloaded(fake: FakeTriton, capsys: pytest.CaptureFixture[str]) -> None:
+    """To Triton it is no error: a misspelt name would be as good as the right one."""
+    assert main(["unload", "nope", "--triton", fake.address]) == 1
+    shown = capsys.readouterr()
+    assert "there is no model 'nope' in the repository" in shown.err
+    assert shown.out == ""
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "soon"])
+def test_a_timeout_is_a_time(timeout: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither none nor for ever."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["models", f"--timeout={timeout}"])
+    assert f"argument --timeout: {timeout!r} is not a number of seconds above 0" in capsys.readouterr().err
+
+
+def test_several_pictures_do_not_go_to_one_file(photos: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor to a folder that is called like one."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", *photos, "--model", "spot", "--save", "out.jpg"])
+    assert "argument --save: out.jpg is one file, for 2 photos; give a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("terminal", ["", "1"])
+@pytest.mark.parametrize("arguments", [["models"], ["models", "--json"]])
+def test_a_reader_who_has_enough_is_no_failure(gateway: RunningGateway, arguments: list[str], terminal: str) -> None:
+    """`| head -1` closes the pipe: nothing is said about it."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "clients", *arguments, "--url", gateway.url]
+    environment = os.environ | {"FORCE_COLOR": terminal}
+    with os.fdopen(writing, "wb") as pipe:
+        ended = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 def test_it_runs_as_a_module() -> None:

@@ -14,7 +14,7 @@ from clients.wire import (
     result_from_reply,
 )
 from gateway.http_errors import response_from_error
-from vision.errors import BackendFailure, CapacityError, Overloaded, UnknownModel, wire_errors
+from vision.errors import BackendFailure, CapacityError, InvalidArgument, Overloaded, UnknownModel, wire_errors
 
 
 def reply(content: str, status: int = 200, **headers: str) -> Reply:
@@ -40,8 +40,16 @@ def test_only_what_is_asked_for_is_sent() -> None:
 
 def test_a_name_cannot_leave_its_place_in_the_path() -> None:
     """A model's name is data."""
-    assert model_request("../a b?c").path == "/v1/models/..%2Fa%20b%3Fc"
-    assert predict_request(b"x", "a/b").path == "/v1/models/a%2Fb/predict"
+    assert model_request("..a b?c").path == "/v1/models/..a%20b%3Fc"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a"])
+def test_what_is_no_name_is_not_sent(name: str) -> None:
+    """A proxy on the way would make another path of it."""
+    with pytest.raises(InvalidArgument, match="is no model's name"):
+        model_request(name)
+    with pytest.raises(InvalidArgument, match="is no model's name"):
+        predict_request(b"x", name)
 
 
 @pytest.mark.parametrize("kind", wire_errors())

@@ -67,3 +67,35 @@ def test_an_unknown_model_is_told_what_there_is(served: RunningGateway) -> None:
     ):
         assert (response.status_code, response.json()["error"]) == (404, "unknown_model")
         assert "http_colour, http_spot" in response.json()["detail"]
+
+
+def test_a_parameter_given_twice_is_named(faked: RunningGateway) -> None:
+    """Through HTTP, where a query may hold a name twice."""
+    response = faked.http.post("/v1/models/colour/predict?score_threshold=0.1&score_threshold=0.9", content=b"x")
+    assert (response.status_code, response.json()["error"]) == (422, "invalid_argument")
+    assert "'score_threshold'" in response.json()["detail"]
+
+
+def test_a_slash_too_many_is_no_redirect(faked: RunningGateway) -> None:
+    """One would send the caller wherever the Host header says."""
+    response = faked.http.post("/v1/models/colour/predict/", content=b"x", headers={"host": "elsewhere.example"})
+    assert (response.status_code, response.json()["error"]) == (404, "unknown_path")
+
+
+@pytest.mark.parametrize("path", ["/v1/models/{}", "/v1/models/{}/predict", "/{}"])
+def test_a_long_name_is_not_repeated_whole(path: str, faked: RunningGateway) -> None:
+    """Nor a long path."""
+    method = "POST" if path.endswith("predict") else "GET"
+    response = faked.http.request(method, path.format("x" * 3000), headers={"content-type": "image/jpeg"})
+    assert response.status_code == 404
+    assert len(response.json()["detail"]) < 300
+    assert "xxx…" in response.json()["detail"]
+
+
+def test_a_bad_file_without_a_name_is_told_by_its_place(faked: RunningGateway) -> None:
+    """And not called None."""
+    part = 'content-disposition: form-data; name="f"; filename=""\r\n\r\ntext\r\n'
+    body = f"--XX\r\n{part}--XX\r\n{part}--XX--\r\n".encode()
+    response = faked.predict("colour", body, "multipart/form-data; boundary=XX")
+    assert response.json()["error"] in ("invalid_image", "unsupported_media_type")
+    assert response.json()["detail"].startswith("photo 1 of 2: ")

@@ -87,6 +87,11 @@ async def test_a_compressed_body_is_refused() -> None:
         await received(b"x", content_encoding="gzip")
 
 
+async def test_a_body_declared_as_it_is_is_taken() -> None:
+    """Names of codings are case-insensitive (RFC 9110 8.4.1)."""
+    assert await received(b"x", content_encoding="Identity") == [Photo(None, b"x")]
+
+
 async def test_a_declared_length_over_the_cap_is_refused_unread() -> None:
     """Content-Length says it all."""
     with pytest.raises(TooLarge, match="may have 10000 bytes and is 10001 bytes"):
@@ -131,6 +136,19 @@ async def test_a_form_without_a_boundary_is_refused() -> None:
         await received(END, content_type="multipart/form-data")
     with pytest.raises(InvalidArgument, match="cannot be read"):
         await received(END, content_type=f"multipart/form-data; boundary={'X' * 500}")
+
+
+async def test_a_file_without_a_name_has_none() -> None:
+    """As HTTP clients send bytes that come from no file."""
+    assert await received(part(b"x", filename="") + END, content_type=FORM) == [Photo(None, b"x")]
+
+
+async def test_an_empty_file_is_named() -> None:
+    """Among several, which one; without a name, where."""
+    with pytest.raises(InvalidImage, match=r"the file 'b\.jpg' is empty"):
+        await received(part(b"x") + part(b"", filename="b.jpg") + END, content_type=FORM)
+    with pytest.raises(InvalidImage, match=r"file 2 of the form, unnamed, is empty"):
+        await received(part(b"x") + part(b"", filename="") + END, content_type=FORM)
 
 
 async def test_an_empty_body_is_no_image() -> None:

@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
+import grpc
 import pytest
 
 from clients.triton import TritonClient
@@ -27,6 +30,13 @@ async def fake() -> AsyncIterator[FakeTriton]:
 async def catalogue(fake: FakeTriton) -> AsyncIterator[Catalogue]:
     async with TritonClient(fake.address) as triton:
         yield Catalogue(triton, refresh_s=0.02)
+
+
+@pytest.fixture
+async def unlistable(fake: FakeTriton) -> FakeTriton:
+    """The fake, whose repository cannot be listed."""
+    await break_listing(fake)
+    return fake
 
 
 async def test_an_unknown_name_lists_what_there_is(catalogue: Catalogue) -> None:
@@ -181,6 +191,43 @@ async def test_following_needs_nobody_to_ask(catalogue: Catalogue, fake: FakeTri
     del fake.models["spot"]
     await until(lambda: not catalogue.knows("spot"))
     following.cancel()
+
+
+async def test_a_repository_that_cannot_be_listed_says_why(catalogue: Catalogue, unlistable: FakeTriton) -> None:
+    """Triton's own words, wherever the lack of a model is told; a model that is known still serves."""
+    said = "Triton could not list its repository: .*failed to stat file /models/gone.*mend or remove that entry"
+    with pytest.raises(UnknownModel, match=f"'balloon'; known from before are: none. {said}"):
+        await catalogue.servable("balloon")
+    assert re.search(said, catalogue.unlisted or "")
+    assert catalogue.unavailable is None
+    del unlistable.RepositoryIndex  # the class's own again
+    await unlistable.stop()
+    await unlistable.start()
+    await until(lambda: catalogue.ready_count() == 1, catalogue)
+    assert catalogue.unlisted is None
+
+
+async def test_a_model_that_was_not_ready_when_the_repository_broke_says_so(
+    catalogue: Catalogue, fake: FakeTriton
+) -> None:
+    """Its state is from before, and will not change until the repository is mended."""
+    fake.models["colour"].state, fake.models["colour"].reason = "UNAVAILABLE", "unloaded"
+    await catalogue.refresh()
+    await break_listing(fake)
+    await until(lambda: catalogue.unlisted is not None, catalogue)
+    with pytest.raises(ModelNotReady, match=r"it is not loaded: .*could not list its repository: .*failed to stat"):
+        await catalogue.servable("colour")
+
+
+async def break_listing(fake: FakeTriton) -> None:
+    """As a dangling link in the repository does."""
+
+    async def failing(request: object, context: Any) -> None:
+        await context.abort(grpc.StatusCode.INTERNAL, "failed to stat file /models/gone")
+
+    fake.RepositoryIndex = failing  # type: ignore[method-assign]
+    await fake.stop()
+    await fake.start()
 
 
 async def until(holds: Callable[[], bool], catalogue: Catalogue | None = None) -> None:

@@ -1,8 +1,12 @@
 """Models and Triton itself come and go; the gateway stays. On a real Triton of these tests' own."""
 
+import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +89,59 @@ def test_a_version_published_under_load_fails_no_request_and_mixes_no_labels(
         caller.join(20)
     assert answers.keys() == {(200, "1", "red"), (200, "2", "rouge")}
     assert gateway.http.get("/v1/models/colour").json()["labels"] == ["bleu", "vert", "rouge"]
+
+
+def test_a_repository_with_a_dangling_link_says_so(gateway: RunningGateway, own_triton: LocalTriton) -> None:
+    """Triton then lists nothing at all: what was ready still serves, and a gateway that starts knows no model."""
+    assert predicted(gateway)[0] == 200
+    link = own_triton.repository / "dangling"
+    link.symlink_to(own_triton.repository / "gone")
+    try:
+        said = f"failed to stat file {link}"
+        eventually(lambda: said in gateway.http.get("/health/ready").json().get("problem", ""), within_s=2)
+        assert predicted(gateway)[0] == 200
+        assert gateway.http.get("/health/ready").status_code == 200
+        with running_gateway(own_triton.address) as started:
+            ready, answer = started.http.get("/health/ready"), started.predict("colour", RED_PHOTO)
+        assert (ready.status_code, answer.status_code) == (503, 404)
+        for response in (ready, answer):
+            assert said in response.json()["detail"]
+            assert "mend or remove that entry" in response.json()["detail"]
+            assert "builder import" not in response.json()["detail"]
+    finally:
+        link.unlink()
+    eventually(lambda: "problem" not in gateway.http.get("/health/ready").json(), within_s=2)
+
+
+def test_a_model_whose_process_dies_is_loaded_again(
+    gateway: RunningGateway, own_triton: LocalTriton, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Killed, as for want of memory; Triton would go on calling it ready, and fail every request."""
+    assert predicted(gateway)[0] == 200
+    for pid in stubs(own_triton, "colour"):
+        os.kill(pid, signal.SIGKILL)
+    response = gateway.predict("colour", RED_PHOTO)
+    assert (response.status_code, response.json()["error"]) == (503, "model_not_ready")
+    assert "it is being loaded again" in response.json()["detail"]
+    assert int(response.headers["retry-after"]) >= 1
+    eventually(lambda: predicted(gateway)[0] == 200, within_s=10)
+    said = [record.getMessage() for record in caplog.records if record.name == "gateway.healing"]
+    assert said == [
+        "model colour: its process died; Triton is asked to load it again",
+        "model colour: loaded again",
+    ]
+
+
+def stubs(triton: LocalTriton, model: str) -> list[int]:
+    """The processes of the Python backend that run the model."""
+    folder, found = str(triton.repository / model), []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            program, *arguments = entry.read_bytes().decode(errors="replace").split("\0")
+            if program.endswith("triton_python_backend_stub") and arguments[0].startswith(f"{folder}/"):
+                found.append(int(entry.parent.name))
+    assert found
+    return found
 
 
 def test_triton_killed_meanwhile_is_unavailable_until_it_is_back(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.options import SCHEMAS, Options, options_from_parameters
+from gateway.options import SCHEMAS, Options, options_from_parameters, options_from_query
 from tests.tiny_models import colour_contract, spot_contract
 from vision.errors import InvalidArgument
 
@@ -53,3 +53,18 @@ def test_what_a_model_cannot_heed_is_refused() -> None:
         Options(max_detections=1).check(colour_contract())
     Options(score_threshold=0.5, top_k=1).check(colour_contract())
     Options(score_threshold=0.5, max_detections=1).check(spot_contract())
+
+
+def test_a_parameter_given_twice_is_refused() -> None:
+    """One of the values would be ignored."""
+    with pytest.raises(InvalidArgument, match="'score_threshold' is there 2 times"):
+        options_from_query([("score_threshold", "0.1"), ("score_threshold", "0.9")])
+    assert options_from_query([("score_threshold", "0.1"), ("top_k", "2")]) == Options(0.1, 2)
+
+
+def test_long_words_are_not_repeated_whole() -> None:
+    """A message stays one that can be read and logged."""
+    for name, value in (("x" * 5000, "1"), ("score_threshold", "x" * 5000)):
+        with pytest.raises(InvalidArgument, match="xxx…'") as caught:
+            options_from_parameters({name: value})
+        assert len(caught.value.detail) < 350
