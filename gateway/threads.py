@@ -18,9 +18,10 @@ async def in_threads(threads: Executor, jobs: Sequence[Callable[[], T]]) -> list
     try:
         return await asyncio.gather(*map(asyncio.wrap_future, futures))
     finally:
-        await _ended([future for future in futures if not (future.cancel() or future.done())])
+        if running := [future for future in futures if not (future.cancel() or future.done())]:
+            await _ended(running)
         # An error's traceback holds this frame, and a future the error: a cycle that would keep the photos alive.
-        del futures, jobs
+        del futures, jobs, running
 
 
 async def _ended(futures: Sequence[Future[T]]) -> None:

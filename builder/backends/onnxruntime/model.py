@@ -208,6 +208,8 @@ def session_from_parameters(path, parameters):
         raise RuntimeError(f"parameter providers names {unknown}; this ONNX Runtime has {available}")
     options = ort.SessionOptions()
     options.intra_op_num_threads = int(threads)
+    # Threads spin during a run, which makes it quick, and stop after it: the gateway may be on the same cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return ort.InferenceSession(str(path), options, providers=wanted)
 
 
