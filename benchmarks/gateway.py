@@ -19,6 +19,7 @@ import numpy as np
 import onnxruntime
 
 from benchmarks import record
+from builder.repository import served_version
 from gateway.memory import keep_freed_memory
 from vision.contract import contract_from_json
 from vision.transforms import Preprocessor
@@ -69,8 +70,8 @@ def timed(action: Callable[[], None]) -> float:
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     keep_freed_memory()  # as the gateway does: the bare loop shall be as quick as it can be
     photo = arguments.photo.read_bytes()
-    versions = [folder for folder in (arguments.repository / arguments.model).iterdir() if folder.name.isdigit()]
-    version = max(versions, key=lambda folder: int(folder.name))
+    model = arguments.repository / arguments.model
+    version = model / str(served_version(model))
     bare, post = bare_loop(version, photo, arguments.threads), Poster(arguments.url, arguments.model, photo)
     for _ in range(20):
         bare(), post()

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import record
+from builder.repository import served_version
 from clients.triton import TritonClient
 from tests.local_triton import LocalTriton
 from tests.tiny_models import POLICY
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def graph() -> Path:
-    return max(MODEL.glob("*/model.onnx"), key=lambda path: int(path.parent.name))
+    return MODEL / str(served_version(MODEL)) / "model.onnx"
 
 
 def publish(repository: Path, policy: str) -> None:

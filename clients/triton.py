@@ -20,6 +20,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 
 from clients.triton_errors import RETRY_AFTER_S, error_from_status, without_traceback
 from vision.contract import Contract, Output, contract_from_json
+from vision.dtypes import DTYPES
 from vision.errors import BackendFailure, BackendUnavailable, ContractError, DeadlineExceeded, WireError
 
 SERVICE = "/inference.GRPCInferenceService"
@@ -40,12 +41,6 @@ OPTIONS = (
 CONTROL_TIMEOUT_S = 5.0
 LOAD_TIMEOUT_S = 300.0
 RAW_INPUT_CONTENTS_TAG = b"\x3a"  # field 7 of ModelInferRequest, length-delimited (wire type 2): 7 << 3 | 2
-DTYPES: dict[str, np.dtype[Any]] = {
-    "FP32": np.dtype("<f4"),
-    "INT64": np.dtype("<i8"),
-    "INT32": np.dtype("<i4"),
-    "UINT8": np.dtype("u1"),
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,9 @@ from gateway.photo import Photo
 from gateway.threads import in_threads
 from vision.contract import Contract
 from vision.decode import image_from_bytes
+from vision.dtypes import DTYPES
 from vision.errors import InvalidImage, TooLarge, UnsupportedMediaType
 from vision.transforms import Geometry
-
-_DTYPES = {"UINT8": np.uint8, "FP32": np.float32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def _buffer(contract: Contract, photos: int) -> NDArray[Any] | None:
     """[n, ...], or None where the contract leaves the size open."""
     if -1 in contract.input.shape:
         return None
-    return np.empty((photos, *contract.input.shape), _DTYPES[contract.input.dtype])
+    return np.empty((photos, *contract.input.shape), DTYPES[contract.input.dtype])
 
 
 def _prepared(photo: Photo, servable: Servable, out: NDArray[Any] | None, max_pixels: int) -> Prepared:

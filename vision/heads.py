@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision.contract import ClassifierHead, Contract, MmdetHead
+from vision.dtypes import DTYPES
 from vision.errors import BackendFailure, ContractError
 from vision.geometry import Geometry
-
-_DTYPES = {"FP32": np.dtype(np.float32), "INT64": np.dtype(np.int64), "INT32": np.dtype(np.int32)}
 
 _LEAST = np.array((0, 0, -np.inf, -np.inf), np.float32)
 """x1 y1 x2 y2: only the upper left corner stops at the photo's upper left border, as in the SDK."""
@@ -144,7 +143,7 @@ def _output(contract: Contract, outputs: Outputs, name: str, shape: tuple[int | 
     if name not in outputs:
         raise BackendFailure(f"the model did not answer with output {name!r}, only with {sorted(outputs)}")
     array = outputs[name]
-    dtype = next(_DTYPES[output.dtype] for output in contract.outputs if output.name == name)
+    dtype = next(DTYPES[output.dtype] for output in contract.outputs if output.name == name)
     fits = array.ndim == len(shape) and all(w in (None, got) for w, got in zip(shape, array.shape, strict=True))
     if not fits or array.dtype != dtype:
         wanted = ", ".join("any" if side is None else str(side) for side in shape)

@@ -18,6 +18,7 @@ from vision.contract import (
     ToRgb,
 )
 from vision.crop import crop_origin
+from vision.dtypes import DTYPES
 from vision.errors import ContractError, InvalidImage
 from vision.geometry import Geometry, Hw, Pixels
 from vision.pad import Pad, fill_margins, padded
@@ -41,7 +42,7 @@ class Preprocessor:
             ContractError: steps that cannot be run in their order.
         """
         self._input = contract.input
-        self._dtype = np.dtype(np.uint8 if contract.input.dtype == "UINT8" else np.float32)
+        self._dtype = DTYPES[contract.input.dtype]
         self._steps = contract.preprocess
         body, tail = steps_in_groups(contract.preprocess)
         self._operations = [(len(group), _operation(group)) for group in body]
