@@ -215,12 +215,21 @@ def test_how_triton_fails_is_told_and_the_next_request_served(
 
 
 def test_the_event_loop_stays_free_while_pixels_are_worked_on(faked: RunningGateway) -> None:
-    """A health check in the middle of large photos is answered sooner than any of them is decoded."""
+    """A health check in the middle of large photos is answered sooner than any of them is decoded.
+
+    In one of three tries: a loop that works on pixels is late in each, a machine that is busy with others in one.
+    """
     large = encoded(5000, 4000, suffix=".png")
+    tries = (longest_check_and_shortest_decode_s(faked, large) for _ in range(3))
+    assert any(check_s < decode_s / 2 for check_s, decode_s in tries)
+
+
+def longest_check_and_shortest_decode_s(faked: RunningGateway, photo: bytes) -> tuple[float, float]:
+    """Of the health checks while two photos are worked on, and of the two."""
     decoded_s: list[float] = []
 
     def upload() -> None:
-        answer = faked.predict("colour", large, "image/png").json()
+        answer = faked.predict("colour", photo, "image/png").json()
         decoded_s.append(answer["timings_ms"]["decode"] / 1e3)
 
     uploads = [threading.Thread(target=upload) for _ in range(2)]
@@ -231,7 +240,7 @@ def test_the_event_loop_stays_free_while_pixels_are_worked_on(faked: RunningGate
         started_s = time.monotonic()
         assert faked.http.get("/health/live").status_code == 200
         longest_s = max(longest_s, time.monotonic() - started_s)
-    assert longest_s < min(decoded_s) / 2
+    return longest_s, min(decoded_s)
 
 
 def predicted(url: str) -> httpx.Response:
