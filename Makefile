@@ -11,7 +11,7 @@ BALLOON := recipes/balloon-rtmdet/sdk
 LOCAL = $(VENV)/gateway/bin/python -m gateway.local
 WHERE = --repository $(REPOSITORY) --run-folder $(RUN_FOLDER)
 
-.PHONY: help setup setup-dev setup-openmmlab models run run-background stop test check fmt bench lock clean
+.PHONY: help setup setup-dev setup-frameworks models build build-all run run-background stop test test-frameworks check fmt bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -21,7 +21,7 @@ setup: $(VENV)/gateway/.ready $(VENV)/builder/.ready $(VENV)/triton/.ready ## th
 
 setup-dev: setup $(VENV)/dev/.ready ## and the one for tests and checks
 
-setup-openmmlab: $(VENV)/openmmlab/.ready ## and the one that trains and exports OpenMMLab models (TORCH=… picks the build)
+setup-frameworks: $(VENV)/frameworks/.ready ## and the one that trains and exports OpenMMLab models (TORCH=… picks the build)
 
 run: setup models ## Triton and the gateway; Ctrl-C ends both
 	@$(LOCAL) run $(WHERE)
@@ -34,14 +34,34 @@ stop: ## end what run-background started
 
 models: $(REPOSITORY)/balloon/config.pbtxt ## import the models that come with the project
 
-# Anew when the bundle, the builder or what it stands on has changed; an import of the same publishes nothing.
-$(REPOSITORY)/balloon/config.pbtxt: $(wildcard $(BALLOON)/* builder/*.py builder/backends/*/*.py vision/*.py) \
+# Anew when the bundle, the builder or what it stands on has changed; an import of the same publishes nothing. A balloon
+# that was built from its checkpoint stays: it has a build.json.
+$(REPOSITORY)/balloon/config.pbtxt: $(wildcard $(BALLOON)/* builder/*.py builder/*/*.py builder/backends/*/*.py vision/*.py) \
 		$(VENV)/builder/.ready
-	@$(VENV)/builder/bin/python -m builder import $(BALLOON) --name balloon --score-threshold 0.3 --repository $(REPOSITORY)
+	@ls $(@D)/*/build.json >/dev/null 2>&1 || \
+		$(VENV)/builder/bin/python -m builder import $(BALLOON) --name balloon --score-threshold 0.3 --repository $(REPOSITORY)
 	@touch $@
 
-test: setup-dev models ## every test, the real Triton among them
-	@$(DEV)/python -m pytest $(ARGS)
+build: $(VENV)/builder/.ready ## one recipe: make build MODEL=balloon-rtmdet (ARGS="--precision fp16", …)
+	@test -f "recipes/$(or $(MODEL),?)/recipe.yaml" || \
+		{ echo "Which recipe? make build MODEL=…, one of: $(notdir $(RECIPES))"; exit 2; }
+	@$(call frameworks_for,recipes/$(MODEL))
+	@$(VENV)/builder/bin/python -m builder build recipes/$(MODEL) $(ELSEWHERE) $(ARGS)
+
+build-all: $(VENV)/builder/.ready ## every recipe, and a table of what came of it
+	@$(call frameworks_for,$(RECIPES))
+	@$(VENV)/builder/bin/python -m builder build $(RECIPES) $(ELSEWHERE) $(ARGS)
+
+RECIPES := $(patsubst %/recipe.yaml,%,$(sort $(wildcard recipes/*/recipe.yaml)))
+ELSEWHERE = $(if $(filter-out model_repository,$(REPOSITORY)),--repository $(REPOSITORY))
+# A recipe that names a checkpoint has a framework to export it with; ONNX and bundles need none.
+frameworks_for = ! grep -qs '^ *checkpoint:' $(1:%=%/recipe.yaml) || $(MAKE) -s --no-print-directory setup-frameworks
+
+test: setup-dev models ## every test but those of the frameworks, the real Triton among them
+	@$(DEV)/python -m pytest -m "not frameworks" $(ARGS)
+
+test-frameworks: setup-dev setup-frameworks models ## those that export, infer and build with torch and OpenMMLab
+	@$(DEV)/python -m pytest -m frameworks $(ARGS)
 
 check: setup-dev ## format, lint, who imports whom, types
 	@$(DEV)/ruff format --check .
@@ -58,7 +78,7 @@ bench: setup-dev models ## pixels beside mmdeploy's, gateway beside a bare loop;
 
 lock: $(VENV)/lock/.ready ## the lock files anew, from pyproject.toml and requirements/*.in
 	@for extra in gateway builder dev; do $(UV) --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done
-	@for name in triton openmmlab; do $(UV) --no-deps requirements/$$name.in -o requirements/$$name.txt || exit 1; done
+	@for name in triton frameworks; do $(UV) --no-deps requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 
 UV := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command 'make lock'
@@ -81,9 +101,9 @@ $(VENV)/%/.ready: requirements/%.txt
 
 # Triton and OpenMMLab say more needs than they have, and some that conflict: their lists are complete as they stand.
 FLAGS_triton := --no-deps --require-hashes
-FLAGS_openmmlab := --no-deps --require-hashes
+FLAGS_frameworks := --no-deps --require-hashes
 FLAGS_gateway := --require-hashes
 FLAGS_builder := --require-hashes
 FLAGS_dev := --require-hashes
 PRE_triton = $(VENV)/triton/bin/python docker/triton-cpu/preflight.py
-PRE_openmmlab = $(VENV)/openmmlab/bin/python $(PIP) install $(TORCH) setuptools==80.10.2
+PRE_frameworks = $(VENV)/frameworks/bin/python $(PIP) install $(TORCH) setuptools==80.10.2

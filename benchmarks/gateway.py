@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime
 
 from benchmarks import record
-from builder.repository import served_version
+from builder.publishing.repository import served_version
 from gateway.memory import keep_freed_memory
 from vision.contract import contract_from_json
 from vision.transforms import Preprocessor

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import record
-from builder.repository import served_version
+from builder.publishing.repository import served_version
 from clients.triton import TritonClient
 from tests.local_triton import LocalTriton
 from tests.tiny_models import POLICY

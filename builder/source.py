@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from builder.recipes import labels
 from vision.contract import Head, Interpolation, Library, Step
 from vision.errors import BuildError
-
-MAX_LABELS_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +54,36 @@ def check_wishes(wishes: Wishes, task: str, is_bundle: bool) -> None:
             raise BuildError("contract", f"{option} is for {what}, and this is {task}: leave it out")
 
 
+def check_labels(source: Source) -> None:
+    """Wherever they came from: a list, a file, or the network's own metadata.
+
+    Raises:
+        BuildError: one is empty, or not printable.
+    """
+    for number, label in enumerate(source.labels):
+        if (problem := labels.problem_of_label(label)) is not None:
+            raise BuildError("contract", f"{source.name}: label id {number}: a label {problem}")
+
+
 def labels_from_text(text: str, where: str) -> tuple[str, ...]:
-    """One label a line, in the order of the label ids.
+    """As `builder.recipes.labels` reads them.
 
     Raises:
         BuildError: an empty line, which would shift every id after it, or no labels at all.
     """
-    lines = [line.strip() for line in text.removeprefix("\ufeff").rstrip().splitlines()]
-    if not any(lines):
-        raise BuildError("contract", f"{where} holds no labels; write one label a line, in the order of the label ids")
-    if empty := [number for number, line in enumerate(lines, start=1) if not line]:
-        raise BuildError("contract", f"{where} has an empty line {empty[0]}; every line is a label, the first is id 0")
-    return tuple(lines)
+    try:
+        return labels.labels_from_text(text, where)
+    except labels.LabelsError as exc:
+        raise BuildError("contract", str(exc)) from exc
 
 
 def labels_from_file(path: Path) -> tuple[str, ...]:
-    """The labels in a UTF-8 text file, one a line."""
+    """As `builder.recipes.labels` reads them.
+
+    Raises:
+        BuildError: what that finds wrong.
+    """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_LABELS_BYTES + 1)
-        if len(data) > MAX_LABELS_BYTES:
-            raise BuildError("contract", f"{path} is over {MAX_LABELS_BYTES} bytes; that is no list of labels")
-        return labels_from_text(data.decode(), str(path))
-    except (OSError, UnicodeDecodeError) as exc:
-        raise BuildError("contract", f"cannot read labels from {path}: {exc}; expected a UTF-8 text file") from exc
+        return labels.labels_from_file(path)
+    except labels.LabelsError as exc:
+        raise BuildError("contract", str(exc)) from exc

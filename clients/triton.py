@@ -21,7 +21,15 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 from clients.triton_errors import RETRY_AFTER_S, error_from_status, without_traceback
 from vision.contract import Contract, Output, contract_from_json
 from vision.dtypes import DTYPES
-from vision.errors import BackendFailure, BackendUnavailable, ContractError, DeadlineExceeded, WireError
+from vision.errors import (
+    BackendFailure,
+    BackendUnavailable,
+    ContractError,
+    DeadlineExceeded,
+    ModelNotReady,
+    UnknownModel,
+    WireError,
+)
 
 SERVICE = "/inference.GRPCInferenceService"
 OPTIONS = (
@@ -40,6 +48,8 @@ OPTIONS = (
 )
 CONTROL_TIMEOUT_S = 5.0
 LOAD_TIMEOUT_S = 300.0
+LOOKS = 3
+"""At one model, whose versions may be switched between the index and the question for a version's contract."""
 RAW_INPUT_CONTENTS_TAG = b"\x3a"  # field 7 of ModelInferRequest, length-delimited (wire type 2): 7 << 3 | 2
 
 
@@ -90,12 +100,17 @@ class TritonClient:
             raise BackendUnavailable(exc.detail, RETRY_AFTER_S[BackendUnavailable]) from exc
 
     async def _listed(self) -> list[ServedModel]:
+        versions = await self._index()
+        return await asyncio.gather(*(self._served_model(name, found) for name, found in sorted(versions.items())))
+
+    async def _index(self) -> dict[str, list[Any]]:
+        """The entries of Triton's repository by model, one a version."""
         index = await self._call("RepositoryIndex", service_pb2.RepositoryIndexRequest(), CONTROL_TIMEOUT_S)
         versions: dict[str, list[Any]] = {}
         for entry in index.models:
             if not entry.name.startswith("."):  # a version that is being published beside the models
                 versions.setdefault(entry.name, []).append(entry)
-        return await asyncio.gather(*(self._served_model(name, found) for name, found in sorted(versions.items())))
+        return versions
 
     async def infer(
         self, model: str, version: str, contract: Contract, batch: NDArray[Any], *, timeout_s: float
@@ -140,19 +155,30 @@ class TritonClient:
         await self.close()
 
     async def _served_model(self, name: str, found: Sequence[Any]) -> ServedModel:
-        ready = [entry for entry in found if entry.state == "READY"]
-        entry = max(ready or found, key=lambda e: int(e.version or 0))
-        if not ready:
-            return ServedModel(name, entry.version, ready=False, contract=None, problem=problem_of_entry(entry))
-        request = service_pb2.ModelConfigRequest(name=name, version=entry.version)
+        for looks_left in reversed(range(LOOKS)):
+            ready = sorted((entry for entry in found if entry.state == "READY"), key=_number, reverse=True)
+            if not ready:
+                entry = max(found, key=_number)
+                return ServedModel(name, entry.version, ready=False, contract=None, problem=problem_of_entry(entry))
+            for entry in ready:
+                try:
+                    return await self._ready_model(name, entry.version)
+                except (ModelNotReady, UnknownModel) as exc:  # unloaded since: another version takes its place
+                    gone = ServedModel(name, entry.version, ready=False, contract=None, problem=exc.detail)
+            if not looks_left or not (found := (await self._index()).get(name, [])):
+                break
+        return gone
+
+    async def _ready_model(self, name: str, version: str) -> ServedModel:
+        request = service_pb2.ModelConfigRequest(name=name, version=version)
         try:
             answer = await self._call("ModelConfig", request, CONTROL_TIMEOUT_S, name)
             contract = contract_from_config(answer.config)
-        except (BackendUnavailable, DeadlineExceeded):
-            raise  # it says nothing of this model
+        except (BackendUnavailable, DeadlineExceeded, ModelNotReady, UnknownModel):
+            raise
         except (WireError, ContractError) as exc:
-            return ServedModel(name, entry.version, ready=False, contract=None, problem=exc.detail)
-        return ServedModel(name, entry.version, ready=True, contract=contract, problem=None)
+            return ServedModel(name, version, ready=False, contract=None, problem=exc.detail)
+        return ServedModel(name, version, ready=True, contract=contract, problem=None)
 
     async def _call(self, method: str, request: Any, timeout_s: float, model: str = "") -> Any:
         with translated(f"Triton at {self.address}{f', model {model!r}' if model else ''}"):
@@ -236,6 +262,10 @@ def outputs_from_answer(model: str, expected: Sequence[Output], answer: Any) -> 
             )
         arrays[output.name] = np.frombuffer(content, dtype).reshape(shape)
     return arrays
+
+
+def _number(entry: Any) -> int:
+    return int(entry.version or 0)
 
 
 def problem_of_entry(entry: Any) -> str:

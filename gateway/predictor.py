@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 from clients.triton import Inference, TritonClient
 from clients.triton_errors import needs_loading
@@ -14,7 +15,7 @@ from gateway.photo import Photo
 from gateway.pictures import picture_from_finding
 from gateway.preparation import Batch, prepared_batches
 from gateway.threads import in_threads
-from vision.contract import Contract
+from vision.contract import Contract, MmdetHead
 from vision.decode import image_from_bytes
 from vision.errors import BackendFailure, BackendUnavailable, ContractError, ModelNotReady, UnknownModel
 from vision.heads import Classification, Detections, classifications_from_outputs, detections_from_outputs
@@ -128,13 +129,19 @@ class Predictor:
                 return classifications_from_outputs(
                     contract, inference.outputs, top_k=options.top_k, score_threshold=options.score_threshold
                 )
-            return detections_from_outputs(
+            detect = partial(
+                detections_from_outputs,
                 contract,
                 inference.outputs,
                 [photo.geometry for photo in batch.photos],
                 score_threshold=options.score_threshold,
                 max_detections=options.max_detections,
             )
+            if isinstance(contract.postprocess, MmdetHead):
+                return detect()
+            # Suppressing thousands of raw predictions would hold up the event loop for everybody.
+            [found] = await in_threads(self._threads, [detect])
+            return found
 
     async def _inferred(self, batch: Batch, servable: Servable, deadline: Deadline) -> Inference:
         try:

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 VISION_MAY_IMPORT = {"vision", "numpy", "cv2", "PIL", "pydantic"}
 PACKAGES = {"gateway": ("vision", "clients", "gateway"), "builder": ("vision", "builder")}
-ELSEWHERE = ("builder/openmmlab/", "builder/backends/")  # OpenMMLab's environment, and Triton itself
+ELSEWHERE = ("builder/frameworks/", "builder/backends/")  # OpenMMLab's environment, and Triton itself
 
 
 def modules_of(package: str) -> list[str]:

@@ -50,6 +50,20 @@ class ResizeKeepRatio(_Part):
     library: Library
 
 
+class ResizeToFit(_Part):
+    """As large as fits into `size_hw`: `scale = min(size height / height, size width / width)`.
+
+    `half_even`: sides are `round(side * scale)`, a half to even, and at least 1 (Ultralytics' `LetterBox`).
+    `floor`: sides are `int(side * scale)`, and boxes go back by `scale`, not by what rounding left of it (YOLOX).
+    """
+
+    op: Literal["resize_to_fit"] = "resize_to_fit"
+    size_hw: Size
+    rounding: Literal["half_even", "floor"]
+    interpolation: Interpolation
+    library: Library
+
+
 class ResizeShorterEdge(_Part):
     """The shorter side to `edge`, the longer in proportion, rounded as `rounding` says.
 
@@ -75,6 +89,17 @@ class PadToSize(_Part):
     value: tuple[float, float, float]
 
 
+class PadCentred(_Part):
+    """On all sides, up to `size_hw`, with `value` per channel; of an odd remainder the smaller half goes first.
+
+    Ultralytics' LetterBox: `top = round((height - h) / 2 - 0.1)`, `left` likewise.
+    """
+
+    op: Literal["pad_centred"] = "pad_centred"
+    size_hw: Size
+    value: tuple[float, float, float]
+
+
 class PadToDivisor(_Part):
     """Right and bottom, to the next multiples of `divisor`."""
 
@@ -96,6 +121,17 @@ class CenterCrop(_Part):
     rounding: Literal["half_up", "half_even", "floor"]
 
 
+class CropCentralSquare(_Part):
+    """The middle square of `size / (size + padding)` of the shorter side; a `resize_stretch` to `size` follows it.
+
+    EfficientNet's own: mmpretrain's `EfficientNetCenterCrop`, mmcls' `CenterCrop` with `efficientnet_style=True`.
+    """
+
+    op: Literal["crop_central_square"] = "crop_central_square"
+    size: PositiveInt
+    padding: Annotated[int, Field(ge=0)]
+
+
 class ToRgb(_Part):
     """BGR, as decoded, to RGB."""
 
@@ -115,7 +151,17 @@ class Normalise(_Part):
 
 
 Step = Annotated[
-    ResizeStretch | ResizeKeepRatio | ResizeShorterEdge | PadToSize | PadToDivisor | CenterCrop | ToRgb | Normalise,
+    ResizeStretch
+    | ResizeKeepRatio
+    | ResizeToFit
+    | ResizeShorterEdge
+    | PadToSize
+    | PadToDivisor
+    | PadCentred
+    | CenterCrop
+    | CropCentralSquare
+    | ToRgb
+    | Normalise,
     Field(discriminator="op"),
 ]
 
@@ -155,6 +201,44 @@ class MmdetHead(_Part):
     max_detections: PositiveInt
 
 
+class SsdHead(_Part):
+    """Scores and boxes of every prior, as pytorch-ssd exports them; non-maximum suppression is done by the head.
+
+    `scores` is [n, 1 + classes], probabilities: softmaxed by pytorch-ssd, of a sigmoid in TensorFlow's networks, which
+    need not add up to 1. Column 0 is the background, which is no label. `boxes` is [n, 4] x1 y1 x2 y2 as fractions of
+    the network's input. A class's `candidates` best above the threshold go into its suppression.
+    """
+
+    head: Literal["ssd"] = "ssd"
+    scores: str
+    boxes: str
+    score_threshold: Fraction
+    iou_threshold: Fraction
+    candidates: PositiveInt
+    max_detections: PositiveInt
+
+
+class YoloHead(_Part):
+    """One tensor of raw predictions, in network pixels; non-maximum suppression, per class, is done by the head.
+
+    Of each prediction its best class counts; a photo's `candidates` best above the threshold go into the suppression.
+
+    `v5`: [n, 5 + classes], centre x, centre y, width, height, objectness, class scores (YOLOv5, v6, v7).
+    `v8`: [4 + classes, n], the same without objectness (YOLOv8, v9, 11, 12).
+    `v10`: [n, 6], x1 y1 x2 y2 score label, suppressed already (YOLOv10, and exports with `nms=True`).
+    `yolox`: as `v5`; `strides` are those of the grids that are still to be added, () where the graph has added them.
+    """
+
+    head: Literal["yolo"] = "yolo"
+    layout: Literal["v5", "v8", "v10", "yolox"]
+    predictions: str
+    strides: tuple[PositiveInt, ...]
+    score_threshold: Fraction
+    iou_threshold: Fraction
+    candidates: PositiveInt
+    max_detections: PositiveInt
+
+
 class ClassifierHead(_Part):
     """One vector [classes] an image; `activation` is what remains to be done to make it probabilities."""
 
@@ -164,7 +248,21 @@ class ClassifierHead(_Part):
     top_k: PositiveInt
 
 
-Head = Annotated[MmdetHead | ClassifierHead, Field(discriminator="head")]
+Head = Annotated[MmdetHead | SsdHead | YoloHead | ClassifierHead, Field(discriminator="head")]
+DetectionHead = MmdetHead | SsdHead | YoloHead
+
+
+def outputs_of_head(head: MmdetHead | SsdHead | YoloHead | ClassifierHead) -> tuple[str, ...]:
+    """The names of the outputs that a head reads."""
+    match head:
+        case MmdetHead():
+            return (head.boxes, head.label_ids)
+        case SsdHead():
+            return (head.scores, head.boxes)
+        case YoloHead():
+            return (head.predictions,)
+        case ClassifierHead():
+            return (head.scores,)
 
 
 class Provenance(_Part):
@@ -197,8 +295,8 @@ class Contract(_Part):
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "Contract":
         head = self.postprocess
-        needed = {head.boxes, head.label_ids} if isinstance(head, MmdetHead) else {head.scores}
-        task = "detection" if isinstance(head, MmdetHead) else "classification"
+        needed = set(outputs_of_head(head))
+        task = "classification" if isinstance(head, ClassifierHead) else "detection"
         if task != self.task:
             raise ValueError(f"head {head.head!r} does {task}, but task is {self.task!r}")
         names = {output.name for output in self.outputs}
@@ -209,6 +307,11 @@ class Contract(_Part):
             raise ValueError(f"input {self.input.name!r} has {channels} channels, expected 3")
         if any(side == 0 or side < -1 for side in self.input.shape):
             raise ValueError(f"input shape {self.input.shape} must be positive, or -1 for any size")
+        counts_cells = isinstance(head, SsdHead) or (isinstance(head, YoloHead) and head.strides)
+        if counts_cells and -1 in self.input.size_hw:
+            raise ValueError(
+                f"head {head.head!r} needs to know the input's size, and {self.input.shape} leaves it open"
+            )
         kinds = [step.op for step in self.preprocess]
         if kinds.count("normalise") > 1 or kinds.count("to_rgb") > 1:
             raise ValueError("preprocess holds normalise or to_rgb twice")

@@ -1,14 +1,14 @@
-"""Padding on the right and at the bottom."""
+"""Padding, and where the image lies in what is padded."""
 
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from vision.contract import PadToDivisor, PadToSize
+from vision.contract import PadCentred, PadToDivisor, PadToSize
 from vision.geometry import Hw, Pixels
 
-Pad = PadToSize | PadToDivisor
+Pad = PadToSize | PadToDivisor | PadCentred
 
 
 def padded_hw(step: Pad, hw: Hw) -> Hw:
@@ -18,25 +18,41 @@ def padded_hw(step: Pad, hw: Hw) -> Hw:
     return max(hw[0], step.size_hw[0]), max(hw[1], step.size_hw[1])
 
 
+def pad_origin(step: Pad, inner_hw: Hw, size_hw: Hw) -> tuple[int, int]:
+    """The row and column of the padded image at which the image itself begins."""
+    if not isinstance(step, PadCentred):
+        return 0, 0
+    # Ultralytics' LetterBox rounds half of what is missing less 0.1: of an odd rest the smaller half goes first.
+    return (size_hw[0] - inner_hw[0]) // 2, (size_hw[1] - inner_hw[1]) // 2
+
+
 def padded(image: Pixels, size_hw: Hw, step: Pad, out: Pixels | None) -> Pixels:
-    """`image` [h, w, 3] in the upper left corner of [*size_hw, 3], in `out` if given."""
+    """`image` [h, w, 3] in its place in [*size_hw, 3], in `out` if given."""
     if out is None and image.shape[:2] == size_hw:
         return image
     canvas = np.empty((*size_hw, 3), image.dtype) if out is None else out
-    height, width = image.shape[:2]
-    np.copyto(canvas[:height, :width], image)
-    fill_margins(canvas, (height, width), step)
+    np.copyto(inner_view(canvas, (image.shape[0], image.shape[1]), step), image)
+    fill_margins(canvas, (image.shape[0], image.shape[1]), step)
     return canvas
 
 
+def inner_view(canvas: Pixels, inner_hw: Hw, step: Pad) -> Pixels:
+    """The part of `canvas` that is not margin."""
+    top, left = pad_origin(step, inner_hw, (canvas.shape[0], canvas.shape[1]))
+    return canvas[top : top + inner_hw[0], left : left + inner_hw[1]]
+
+
 def fill_margins(canvas: Pixels, inner_hw: Hw, step: Pad) -> None:
-    """Write the padding value right of and below the upper left `inner_hw`, and touch nothing else."""
-    height, width = inner_hw
+    """Write the padding value around an image of `inner_hw`, and touch nothing else."""
+    top, left = pad_origin(step, inner_hw, (canvas.shape[0], canvas.shape[1]))
+    bottom, right = top + inner_hw[0], left + inner_hw[1]
     row = np.empty(canvas.shape[1:], canvas.dtype)
     row[:] = _pixel(step.value, canvas.dtype)
     # Whole rows are copied at memory speed; three values broadcast over all pixels take a hundred times as long.
-    canvas[height:] = row
-    canvas[:height, width:] = row[width:]
+    canvas[:top] = row
+    canvas[bottom:] = row
+    canvas[top:bottom, :left] = row[:left]
+    canvas[top:bottom, right:] = row[right:]
 
 
 @lru_cache(maxsize=64)

@@ -4,19 +4,22 @@ from dataclasses import dataclass
 
 from vision.contract import (
     CenterCrop,
+    CropCentralSquare,
     Input,
+    PadCentred,
     PadToDivisor,
     PadToSize,
     ResizeKeepRatio,
     ResizeShorterEdge,
     ResizeStretch,
+    ResizeToFit,
     Step,
 )
-from vision.crop import crop_origin
+from vision.crop import crop_origin, cropped_hw
 from vision.errors import ContractError
 from vision.geometry import Geometry, Hw
-from vision.pad import padded_hw
-from vision.resize import resized_hw
+from vision.pad import Pad, pad_origin, padded_hw
+from vision.resize import Resize, resized_hw, scale_to_fit
 
 Steps = tuple[Step, ...]
 
@@ -67,26 +70,21 @@ def steps_in_groups(steps: Steps) -> tuple[list[Steps], Steps]:
     tail = 2 if kinds[-2:] == ["to_rgb", "normalise"] else int(kinds[-1:] in (["to_rgb"], ["normalise"]))
     body: list[Steps] = []
     for step in steps[: len(steps) - tail]:
-        if body and len(body[-1]) == 1 and _is_resize(body[-1][0]) and isinstance(step, PadToSize | PadToDivisor):
+        if body and len(body[-1]) == 1 and isinstance(body[-1][0], Resize) and isinstance(step, Pad):
             body[-1] = (*body[-1], step)
         else:
             body.append((step,))
     return body, steps[len(steps) - tail :]
 
 
-def _is_resize(step: Step) -> bool:
-    return isinstance(step, ResizeStretch | ResizeKeepRatio | ResizeShorterEdge)
-
-
 def _size_after(step: Step, hw: Hw) -> Hw:
     match step:
-        case ResizeStretch() | ResizeKeepRatio() | ResizeShorterEdge():
+        case ResizeStretch() | ResizeKeepRatio() | ResizeToFit() | ResizeShorterEdge():
             return resized_hw(step, hw)
-        case PadToSize() | PadToDivisor():
+        case PadToSize() | PadToDivisor() | PadCentred():
             return padded_hw(step, hw)
-        case CenterCrop():
-            crop_origin(step, hw)
-            return step.size_hw
+        case CenterCrop() | CropCentralSquare():
+            return cropped_hw(step, hw)
         case _:
             return hw
 
@@ -94,11 +92,25 @@ def _size_after(step: Step, hw: Hw) -> Hw:
 def _geometry(steps: Steps, sizes: list[Hw]) -> Geometry:
     scale_x = scale_y = 1.0
     offset_x = offset_y = 0.0
-    for step, (height, width), (new_height, new_width) in zip(steps, sizes, sizes[1:], strict=False):
-        if _is_resize(step):
-            by_x, by_y = new_width / width, new_height / height
-            scale_x, scale_y, offset_x, offset_y = scale_x * by_x, scale_y * by_y, offset_x * by_x, offset_y * by_y
-        elif isinstance(step, CenterCrop):
-            top, left = crop_origin(step, (height, width))
-            offset_x, offset_y = offset_x - left, offset_y - top
+    for step, before, after in zip(steps, sizes, sizes[1:], strict=False):
+        match step:
+            case ResizeStretch() | ResizeKeepRatio() | ResizeToFit() | ResizeShorterEdge():
+                by_y, by_x = _scale(step, before, after)
+                scale_x, scale_y, offset_x, offset_y = scale_x * by_x, scale_y * by_y, offset_x * by_x, offset_y * by_y
+            case CenterCrop() | CropCentralSquare():
+                top, left = crop_origin(step, before)
+                offset_x, offset_y = offset_x - left, offset_y - top
+            case PadCentred():
+                top, left = pad_origin(step, before, after)
+                offset_x, offset_y = offset_x + left, offset_y + top
+            case _:
+                pass
     return Geometry(photo_hw=sizes[0], scale_xy=(scale_x, scale_y), offset_xy=(offset_x, offset_y))
+
+
+def _scale(step: Resize, before: Hw, after: Hw) -> tuple[float, float]:
+    """By what `step` multiplies y and x, rounded sides and all; YOLOX's own way back ignores the rounding."""
+    if isinstance(step, ResizeToFit) and step.rounding == "floor":
+        scale = scale_to_fit(step, before)
+        return scale, scale
+    return after[0] / before[0], after[1] / before[1]

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from vision.contract import Interpolation, Library, ResizeKeepRatio, ResizeShorterEdge, ResizeStretch
+from vision.contract import Interpolation, Library, ResizeKeepRatio, ResizeShorterEdge, ResizeStretch, ResizeToFit
 from vision.errors import ContractError, InvalidImage
 from vision.geometry import Hw, Pixels
 
-Resize = ResizeStretch | ResizeKeepRatio | ResizeShorterEdge
+Resize = ResizeStretch | ResizeKeepRatio | ResizeToFit | ResizeShorterEdge
 
 _OPENCV = {
     "nearest": cv2.INTER_NEAREST,
@@ -37,7 +37,9 @@ def resized_hw(step: Resize, hw: Hw) -> Hw:
     """
     if isinstance(step, ResizeStretch):
         return step.size_hw
-    if isinstance(step, ResizeKeepRatio):
+    if isinstance(step, ResizeToFit):
+        size = _fitted(hw, step)
+    elif isinstance(step, ResizeKeepRatio):
         size = _kept_ratio(hw, step.long_edge, step.short_edge, np.float32 if step.rounding == "mmdeploy" else float)
     else:
         size = _shorter_edge(hw, step)
@@ -47,6 +49,18 @@ def resized_hw(step: Resize, hw: Hw) -> Hw:
             " Crop it to a less extreme shape"
         )
     return size
+
+
+def scale_to_fit(step: ResizeToFit, hw: Hw) -> float:
+    """The scale of both axes, before any rounding: network pixels per photo pixel."""
+    return min(step.size_hw[0] / hw[0], step.size_hw[1] / hw[1])
+
+
+def _fitted(hw: Hw, step: ResizeToFit) -> Hw:
+    """As Ultralytics' `LetterBox` (`half_even`) and YOLOX's `preproc` (`floor`)."""
+    scale = scale_to_fit(step, hw)
+    height, width = (max(round(side * scale), 1) if step.rounding == "half_even" else int(side * scale) for side in hw)
+    return height, width
 
 
 def _kept_ratio(hw: Hw, long_edge: int, short_edge: int, real: type[float | np.float32]) -> Hw:

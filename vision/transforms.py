@@ -9,27 +9,37 @@ from numpy.typing import NDArray
 from vision.contract import (
     CenterCrop,
     Contract,
+    CropCentralSquare,
     Normalise,
+    PadCentred,
     PadToDivisor,
     PadToSize,
     ResizeKeepRatio,
     ResizeShorterEdge,
     ResizeStretch,
+    ResizeToFit,
+    Step,
     ToRgb,
 )
-from vision.crop import crop_origin
+from vision.crop import Crop, crop_origin
 from vision.dtypes import DTYPES
 from vision.errors import ContractError, InvalidImage
 from vision.geometry import Geometry, Hw, Pixels
-from vision.pad import Pad, fill_margins, padded
+from vision.pad import Pad, fill_margins, inner_view, padded
 from vision.plan import Steps, plan_from_size, steps_in_groups
 from vision.resize import Resize, resized
 from vision.tensor import normalised, write_planes
 
 __all__ = ["Geometry", "Preprocessor"]
 
-Operation = Callable[[Pixels, tuple[Hw, ...], Pixels | None], Pixels]
+Lap = Callable[[str], None]
+"""Told what has just been done, by the names of the steps; for a profile."""
+Operation = Callable[[Pixels, tuple[Hw, ...], Pixels | None, Lap], Pixels]
 """From an image, the sizes after each step of the group, and where to write if that is wanted; may return a view."""
+
+
+def unmeasured(_: str) -> None:
+    """What serving does with a lap."""
 
 
 class Preprocessor:
@@ -47,6 +57,7 @@ class Preprocessor:
         body, tail = steps_in_groups(contract.preprocess)
         self._operations = [(len(group), _operation(group)) for group in body]
         self._finish = _finish(tail)
+        self._finish_name = _names(tail) or "Collect"
         self._writes_directly = not tail and contract.input.dtype == "UINT8" and contract.input.layout == "NHWC"
         # Cameras and films send one size over and over.
         self._plan = lru_cache(maxsize=256)(partial(plan_from_size, contract.preprocess, contract.input))
@@ -60,7 +71,9 @@ class Preprocessor:
         """
         return self._plan(photo_hw).sizes[-1]
 
-    def __call__(self, image_bgr: NDArray[np.uint8], out: Pixels | None = None) -> tuple[Pixels, Geometry]:
+    def __call__(
+        self, image_bgr: NDArray[np.uint8], out: Pixels | None = None, *, lap: Lap = unmeasured
+    ) -> tuple[Pixels, Geometry]:
         """Preprocess one photo, uint8 [h, w, 3] BGR.
 
         Returns the network's input without a batch dimension, in the contract's dtype and layout, and where the photo
@@ -80,7 +93,7 @@ class Preprocessor:
             raise ValueError(
                 f"expected contiguous {self._dtype} {list(plan.shape)} as out, got {out.dtype} {list(out.shape)}"
             )
-        self._write(image_bgr, plan.sizes, out)
+        self._write(image_bgr, plan.sizes, out, lap)
         return out, plan.geometry
 
     def batch(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Pixels, list[Geometry]]:
@@ -99,38 +112,49 @@ class Preprocessor:
         batch = np.empty((len(images), *plans[0].shape), self._dtype)
         return batch, [self(image, out)[1] for image, out in zip(images, batch, strict=True)]
 
-    def _write(self, photo: NDArray[np.uint8], sizes: tuple[Hw, ...], out: Pixels) -> None:
+    def _write(self, photo: NDArray[np.uint8], sizes: tuple[Hw, ...], out: Pixels, lap: Lap) -> None:
         """Run the steps on `photo` and leave the result in `out`."""
         image: Pixels = photo
         done = 0
         for count, operation in self._operations:
             done += count
             into = out if self._writes_directly and done == len(self._steps) else None
-            image = operation(image, sizes[done - count + 1 : done + 1], into)
+            image = operation(image, sizes[done - count + 1 : done + 1], into, lap)
         if image is not out:
             self._finish(image, out if self._input.layout == "NHWC" else out.transpose(1, 2, 0))
+            lap(self._finish_name)
 
 
 def _operation(group: Steps) -> Operation:
     """How to run steps that go together, chosen once: matching steps for every photo would take longer than padding."""
     match group:
-        case (ResizeStretch() | ResizeKeepRatio() | ResizeShorterEdge() as step,):
-            return partial(_resize, step)
         case (
-            ResizeStretch() | ResizeKeepRatio() | ResizeShorterEdge() as step,
-            PadToSize() | PadToDivisor() as pad,
+            ResizeStretch() | ResizeKeepRatio() | ResizeToFit() | ResizeShorterEdge() as step,
+            PadToSize() | PadToDivisor() | PadCentred() as pad,
         ):
             return partial(_letterbox, step, pad)
-        case (PadToSize() | PadToDivisor() as pad,):
-            return lambda image, sizes, out: padded(image, sizes[0], pad, out)
-        case (CenterCrop() as crop,):
-            return partial(_crop, crop)
-        case (ToRgb(),):
-            return lambda image, _sizes, _out: np.ascontiguousarray(image[..., ::-1])
-        case (Normalise() as normalise,):
-            return lambda image, _sizes, _out: normalised(image, normalise)
+        case (step,):
+            return partial(_alone, _single(step), _names(group))
         case _:
             raise ContractError(f"no way to run the steps {[step.op for step in group]} together")
+
+
+def _single(step: Step) -> Callable[[Pixels, tuple[Hw, ...], Pixels | None], Pixels]:
+    match step:
+        case ResizeStretch() | ResizeKeepRatio() | ResizeToFit() | ResizeShorterEdge():
+            return partial(_resize, step)
+        case PadToSize() | PadToDivisor() | PadCentred():
+            return lambda image, sizes, out: padded(image, sizes[0], step, out)
+        case CenterCrop() | CropCentralSquare():
+            return partial(_crop, step)
+        case ToRgb():
+            return lambda image, _sizes, _out: np.ascontiguousarray(image[..., ::-1])
+        case Normalise():
+            return lambda image, _sizes, _out: normalised(image, step)
+
+
+def _names(steps: Steps) -> str:
+    return " + ".join(type(step).__name__ for step in steps)
 
 
 def _finish(tail: Steps) -> Callable[[Pixels, Pixels], None]:
@@ -146,19 +170,35 @@ def _finish(tail: Steps) -> Callable[[Pixels, Pixels], None]:
             raise ContractError(f"no way to end on the steps {[step.op for step in tail]}")
 
 
+def _alone(
+    run: Callable[[Pixels, tuple[Hw, ...], Pixels | None], Pixels],
+    name: str,
+    image: Pixels,
+    sizes: tuple[Hw, ...],
+    out: Pixels | None,
+    lap: Lap,
+) -> Pixels:
+    result = run(image, sizes, out)
+    lap(name)
+    return result
+
+
 def _resize(step: Resize, image: Pixels, sizes: tuple[Hw, ...], out: Pixels | None) -> Pixels:
     return resized(image, sizes[0], step.interpolation, step.library, out)
 
 
-def _letterbox(step: Resize, pad: Pad, image: Pixels, sizes: tuple[Hw, ...], out: Pixels | None) -> Pixels:
-    """Resize into the upper left corner of the padded image itself."""
+def _letterbox(step: Resize, pad: Pad, image: Pixels, sizes: tuple[Hw, ...], out: Pixels | None, lap: Lap) -> Pixels:
+    """Resize into its place in the padded image itself."""
     inner_hw, hw = sizes
     canvas = np.empty((*hw, 3), image.dtype) if out is None else out
-    resized(image, inner_hw, step.interpolation, step.library, canvas[: inner_hw[0], : inner_hw[1]])
+    resized(image, inner_hw, step.interpolation, step.library, inner_view(canvas, inner_hw, pad))
+    lap(_names((step,)))
     fill_margins(canvas, inner_hw, pad)
+    lap(_names((pad,)))
     return canvas
 
 
-def _crop(step: CenterCrop, image: Pixels, _sizes: tuple[Hw, ...], _out: Pixels | None) -> Pixels:
+def _crop(step: Crop, image: Pixels, sizes: tuple[Hw, ...], _out: Pixels | None) -> Pixels:
     top, left = crop_origin(step, (image.shape[0], image.shape[1]))
-    return image[top : top + step.size_hw[0], left : left + step.size_hw[1]]
+    [(height, width)] = sizes
+    return image[top : top + height, left : left + width]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from builder import archive
-from builder.bundle import source_from_bundle
 from builder.source import Wishes
+from builder.sources.bundle import source_from_bundle
 from tests.builder.networks import STRETCH, documents, write_bundle
 from vision.contract import ClassifierHead, MmdetHead
 from vision.errors import BuildError

@@ -124,7 +124,7 @@ def test_a_graph_that_cannot_be_served_is_refused(
 def test_outputs_are_looked_for_by_name_and_columns(importer: Importer, bundle_with: Bundle) -> None:
     """The head reads `dets` with 5 columns; the message says what the graph has instead."""
     importer.refused(bundle_with(detector(dets="found")), "check", "'found'", "'dets'")
-    importer.refused(bundle_with(detector(columns=6)), "check", "'dets'", "5 columns")
+    importer.refused(bundle_with(detector(columns=6)), "check", "'dets'", "expected ['any', 5]: x1 y1 x2 y2 score")
 
 
 @pytest.mark.parametrize(("labels", "count"), [("a\nb\nc\n", 3), ("a\nb\nc\nd\ne\n", 5)])

@@ -11,9 +11,10 @@ from typing import Any, Self
 import pytest
 
 from builder import __main__ as command
-from builder import importer as importing
-from builder.repository import served_version, versions
-from builder.triton_config import Serving
+from builder import conversion
+from builder.publishing import publication
+from builder.publishing.repository import served_version, versions
+from builder.publishing.triton_config import Serving
 from tests.builder.conftest import Importer, snapshot
 from tests.builder.networks import detector
 from vision.contract import MmdetHead, contract_from_json
@@ -37,7 +38,7 @@ def test_a_version_folder_holds_all_that_serving_needs(importer: Importer, bundl
     folder = importer(bundle_with()).folder
     version = folder / "1"
     assert {entry.name for entry in version.iterdir()} == {"model.onnx", "model.py", "contract.json", "config.pbtxt"}
-    assert (version / "model.py").read_bytes() == importing.BACKEND_FILE.read_bytes()
+    assert (version / "model.py").read_bytes() == publication.BACKEND_FILE.read_bytes()
     assert (version / "config.pbtxt").read_bytes() == (folder / "config.pbtxt").read_bytes()
 
 
@@ -75,8 +76,8 @@ def test_the_same_again_publishes_nothing(
     source = bundle_with()
     importer(source)
     before = snapshot(importer.repository)
-    monkeypatch.setattr(importing, "datetime", Later)
-    monkeypatch.setattr(importing, "__version__", "99")
+    monkeypatch.setattr(conversion, "datetime", Later)
+    monkeypatch.setattr(conversion, "__version__", "99")
     result = importer(source)
     assert (result.version, result.is_new) == (1, False)
     assert "unchanged" in importer.said[-1]
@@ -111,7 +112,7 @@ def test_a_changed_graph_or_backend_is_a_new_version(
     assert importer(bundle_with(detector(gain=0.5))).version == 2
     newer = tmp_path / "model.py"
     newer.write_text("# newer\n")
-    monkeypatch.setattr(importing, "BACKEND_FILE", newer)
+    monkeypatch.setattr(publication, "BACKEND_FILE", newer)
     result = importer(bundle_with(detector(gain=0.5)))
     assert result.version == 3
     (result.folder / "3" / "model.onnx").write_bytes(b"damaged")
@@ -122,7 +123,7 @@ def test_a_missing_backend_file_is_named(
     importer: Importer, bundle_with: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """An incomplete checkout publishes no half a version."""
-    monkeypatch.setattr(importing, "BACKEND_FILE", tmp_path / "model.py")
+    monkeypatch.setattr(publication, "BACKEND_FILE", tmp_path / "model.py")
     importer.refused(bundle_with(), "publish", "model.py")
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from builder.pipeline import Transform, steps_from_transforms
+from builder.sources.pipeline import Transform, steps_from_transforms
 from tests.builder.networks import LETTERBOX, NORMALIZE
 from vision.contract import (
     CenterCrop,

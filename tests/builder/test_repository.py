@@ -2,11 +2,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from builder import repository
-from builder.repository import checked_name, publish, served_version, versions
+from builder.publishing import repository
+from builder.publishing.repository import checked_name, publish, served_version, versions
 from tests.builder.conftest import snapshot
 from tests.builder.versions import files
 from vision.errors import BuildError
@@ -14,7 +15,7 @@ from vision.errors import BuildError
 PUBLISHER = """
 import os, signal, sys
 from pathlib import Path
-from builder.repository import publish
+from builder.publishing.repository import publish
 from tests.builder.versions import files
 
 repository, stop = Path(sys.argv[1]), int(sys.argv[2])
@@ -86,6 +87,38 @@ def test_the_same_is_not_published_twice(tmp_path: Path) -> None:
     before = snapshot(tmp_path)
     result = publish(tmp_path, "toy", files, lambda model, version: version == 1)
     assert (result.version, result.is_new) == (1, False)
+    assert snapshot(tmp_path) == before
+
+
+def test_papers_of_the_same_are_replaced(tmp_path: Path) -> None:
+    """What lies beside the served version is new, and nothing else; interrupted or full, it is as it was."""
+    publish(tmp_path, "toy", files)
+    before = snapshot(tmp_path)
+    result = publish(tmp_path, "toy", files, lambda model, version: True, {"parity.json": b"new"})
+    assert (result.version, result.is_new) == (1, False)
+    assert (tmp_path / "toy" / "1" / "parity.json").read_bytes() == b"new"
+    after = snapshot(tmp_path)
+    assert {name: after[name] for name in after if not name.endswith("parity.json")} == {
+        name: before[name] for name in before if not name.endswith("parity.json")
+    }
+
+
+def test_a_full_disk_leaves_the_papers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written aside, all of them, before the first is put in its place."""
+    publish(tmp_path, "toy", files)
+    before = snapshot(tmp_path)
+    real, written = repository._write, 0
+
+    def full(*arguments: Any) -> None:
+        nonlocal written
+        written += 1
+        if written == 2:
+            raise OSError(28, "No space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(repository, "_write", full)
+    with pytest.raises(BuildError, match="No space left"):
+        publish(tmp_path, "toy", files, lambda model, version: True, {"a.json": b"new", "b.json": b"new"})
     assert snapshot(tmp_path) == before
 
 

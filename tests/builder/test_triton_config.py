@@ -2,7 +2,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from builder.triton_config import Serving, config_text, quoted
+from builder.publishing.triton_config import Serving, config_text, quoted
 from vision.contract import Contract, contract_from_json
 
 CONTRACT = {

@@ -8,7 +8,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from builder import fold
+from builder.graphs import fold
+from builder.probes import Probe
+from builder.verify import _richest
 from tests.builder.conftest import Importer
 from tests.builder.networks import LETTERBOX, STRETCH, classifier, detector
 
@@ -114,17 +116,40 @@ def test_a_batch_that_mixes_its_images_is_refused(importer: Importer, bundle_wit
     importer.refused(classifying(bundle_with, mixing()), "verify", "batch of 2", "--max-batch 1")
 
 
-def mixing() -> onnx.ModelProto:
-    """Every image is brightened by the mean, over the batch, of one corner."""
-    model = classifier()
+def test_a_batch_that_mixes_its_images_a_little_is_refused(importer: Importer, bundle_with: Bundle) -> None:
+    """Rows that keep their places are compared value by value: a probability that moves by 0.002 shows."""
+    importer.refused(classifying(bundle_with, mixing(strength=0.002)), "verify", "batch of 2", "--max-batch 1")
+
+
+def test_a_batch_of_a_detector_sure_of_nothing_is_compared_too(importer: Importer, bundle_with: Bundle) -> None:
+    """What is clear is what is so beside the best score, however low that is."""
+    importer.refused(bundle_with(mixing(detector(gain=0.05))), "verify", "batch of 2", "--max-batch 1")
+    importer(bundle_with(detector(gain=0.05)))
+
+
+def test_a_batch_is_proved_where_most_is_found() -> None:
+    """The first probe may be one on which nothing is found."""
+    probes = [Probe(name, np.full((1, 1, 3), value, np.uint8)) for value, name in enumerate(("none", "two", "one"))]
+    found = [np.array(scores, np.float32) for scores in ((), (0.04, 0.03, 0.001), (0.05,))]
+    answers = [
+        (probe, (scores, np.zeros(len(scores), np.int64), None)) for probe, scores in zip(probes, found, strict=True)
+    ]
+    assert _richest(answers)[0, 0, 0] == 1
+
+
+def mixing(model: onnx.ModelProto | None = None, strength: float = 1) -> onnx.ModelProto:
+    """Every image is brightened by the mean, over the batch, of one corner, times `strength`."""
+    model = classifier() if model is None else model
     nodes = [
         helper.make_node("Slice", ["input", "from", "to"], ["corner"]),
-        helper.make_node("ReduceMean", ["corner"], ["shared"], axes=[0, 2, 3], keepdims=1),
+        helper.make_node("ReduceMean", ["corner"], ["mean_corner"], axes=[0, 2, 3], keepdims=1),
+        helper.make_node("Mul", ["mean_corner", "strength"], ["shared"]),
         helper.make_node("Add", ["input", "shared"], ["mixed"]),
     ]
     model.graph.node[0].input[0] = "mixed"
     for position, node in enumerate(nodes):
         model.graph.node.insert(position, node)
+    model.graph.initializer.append(numpy_helper.from_array(np.array(strength, np.float32), "strength"))
     model.graph.initializer.append(numpy_helper.from_array(np.zeros(4, np.int64), "from"))
     model.graph.initializer.append(numpy_helper.from_array(np.array([99, 3, 4, 4], np.int64), "to"))
     return model

@@ -2,13 +2,14 @@
 # mypy: disable-error-code="import-not-found, import-untyped"
 """Records what the training libraries make of seeded photos, for the tests to compare with.
 
-Run where torch, torchvision, mmcv, mmdet and mmpretrain are installed, from the repository's root:
+Run where the libraries named are installed, from the repository's root; without names it is all of them:
 
-    python -m tests.golden.record
+    python -m tests.golden.record mmcv mmdet mmpretrain torchvision ultralytics yolox
 
 writes `<library>.npz` beside this file: one array a case and photo size, under the key `case/HEIGHTxWIDTH`.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,22 @@ def mmpretrain_cases() -> Cases:
         inputs: NDArray[Any] = preprocessor({"inputs": [tensor]})["inputs"][0].numpy()
         return inputs
 
+    def efficientnet(crop: int, padding: int) -> Callable[[Photo], NDArray[Any]]:
+        steps = Compose(
+            [
+                {
+                    "type": "mmpretrain.EfficientNetCenterCrop",
+                    "crop_size": crop,
+                    "crop_padding": padding,
+                    "backend": "pillow",
+                }
+            ]
+        )
+        return lambda photo: np.asarray(steps({"img": photo, "img_shape": photo.shape[:2]})["img"])
+
     return {
+        "efficientnet crop": efficientnet(24, 3),
+        "efficientnet crop, wide margin": efficientnet(16, 32),
         "edge and crop": crop,
         "edge and crop, pillow bicubic": pipeline(backend="pillow", interpolation="bicubic"),
         "resnet": resnet,
@@ -123,23 +139,57 @@ def torchvision_cases() -> Cases:
     }
 
 
+def ultralytics_cases() -> Cases:
+    """The letterbox that Ultralytics predicts with behind an ONNX, alone and up to the tensor."""
+    from ultralytics.data.augment import LetterBox
+
+    def letterbox(height: int, width: int) -> Callable[[Photo], NDArray[Any]]:
+        step = LetterBox((height, width), auto=False)
+        return lambda photo: np.asarray(step(image=photo))
+
+    def tensor(photo: Photo) -> NDArray[Any]:
+        planes = np.ascontiguousarray(letterbox(32, 32)(photo)[..., ::-1].transpose(2, 0, 1))
+        return planes.astype(np.float32) / np.float32(255)
+
+    return {
+        "letterbox": letterbox(32, 32),
+        "letterbox, oblong": letterbox(24, 41),
+        "tensor": tensor,
+    }
+
+
+def yolox_cases() -> Cases:
+    """YOLOX's own preprocessing (0.2 and later)."""
+    from yolox.data.data_augment import preproc
+
+    return {
+        "preproc": lambda photo: preproc(photo, (32, 32))[0],
+        "preproc, oblong": lambda photo: preproc(photo, (24, 41))[0],
+    }
+
+
 def recorded(cases: Cases) -> Iterator[tuple[str, NDArray[Any]]]:
     for name, run in cases.items():
         for height, width in SIZES:
             yield f"{name}/{height}x{width}", run(noise(height, width))
 
 
+LIBRARIES: dict[str, Callable[[], Cases]] = {
+    "mmcv": mmcv_cases,
+    "mmdet": mmdet_cases,
+    "mmpretrain": mmpretrain_cases,
+    "torchvision": torchvision_cases,
+    "ultralytics": ultralytics_cases,
+    "yolox": yolox_cases,
+}
+
+
 def main() -> None:
-    from builder.openmmlab import adaptations
+    from builder.frameworks import adaptations
 
     adaptations.apply()
-    for library, cases in {
-        "mmcv": mmcv_cases,
-        "mmdet": mmdet_cases,
-        "mmpretrain": mmpretrain_cases,
-        "torchvision": torchvision_cases,
-    }.items():
-        arrays: dict[str, Any] = dict(recorded(cases()))
+    for library in sys.argv[1:] or LIBRARIES:
+        arrays: dict[str, Any] = dict(recorded(LIBRARIES[library]()))
         np.savez_compressed(FOLDER / f"{library}.npz", **arrays)
         print(library, (FOLDER / f"{library}.npz").stat().st_size)
 

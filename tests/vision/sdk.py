@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mmdeploy_runtime
 import numpy as np
 import onnx
+import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+
+mmdeploy_runtime = pytest.importorskip(
+    "mmdeploy_runtime", reason="mmdeploy_runtime has wheels for x86-64 and Python 3.11 alone"
+)
 
 LOAD = {"type": "LoadImageFromFile"}
 COLLECT = {"type": "Collect", "keys": ["img"], "meta_keys": ["ori_shape", "img_shape", "pad_shape", "scale_factor"]}
@@ -33,7 +37,7 @@ class SdkPreprocessing:
         (folder / "deploy.json").write_text(json.dumps(_DEPLOY))
         (folder / "pipeline.json").write_text(json.dumps(_pipeline(transforms)))
         (folder / "detail.json").write_text("{}")
-        self._classifier = mmdeploy_runtime.Classifier(str(folder), "cpu", 0)  # type: ignore[attr-defined]  # compiled, untyped
+        self._classifier = mmdeploy_runtime.Classifier(str(folder), "cpu", 0)
 
     def __call__(self, image_bgr: NDArray[np.uint8], shape_chw: tuple[int, int, int]) -> NDArray[np.float32]:
         """What the network would get, float32 [3, h, w]; `shape_chw` is what it is expected to be.

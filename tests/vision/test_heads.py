@@ -147,7 +147,7 @@ def test_class_outputs_that_contradict_the_contract(broken: dict[str, NDArray[An
 
 def test_the_other_task() -> None:
     """A contract with another head is a contract error, not a guess."""
-    with pytest.raises(ContractError, match="expected a contract with an mmdet head"):
+    with pytest.raises(ContractError, match="expected a contract with the head of a detector"):
         detections_from_outputs(classifier(), GOOD, [PHOTO])
     with pytest.raises(ContractError, match="expected a contract with a classifier head"):
         classifications_from_outputs(detector(), GOOD)

@@ -12,12 +12,15 @@ from tests.vision.contracts import classifier, detector
 from tests.vision.encoded import noise
 from vision.contract import (
     CenterCrop,
+    CropCentralSquare,
     Normalise,
+    PadCentred,
     PadToDivisor,
     PadToSize,
     ResizeKeepRatio,
     ResizeShorterEdge,
     ResizeStretch,
+    ResizeToFit,
     Step,
     ToRgb,
 )
@@ -30,6 +33,8 @@ KEEP_RATIO = ResizeKeepRatio(long_edge=48, short_edge=48, rounding="mmcv", inter
 PAD = PadToSize(size_hw=(48, 48), value=(114, 114, 114))
 COLOUR = Normalise(mean=(1, 2, 3), std=(4, 5, 6))
 LETTERBOX = (KEEP_RATIO, PAD)
+FIT = ResizeToFit(size_hw=(48, 48), rounding="half_even", interpolation="bilinear", library="opencv")
+CENTRED = PadCentred(size_hw=(48, 48), value=(114, 114, 114))
 
 
 def stretch(height: int, width: int, library: Literal["opencv", "pillow"] = "opencv") -> ResizeStretch:
@@ -45,6 +50,10 @@ CHAINS: dict[str, tuple[Step, ...]] = {
     "resize": (stretch(30, 40),),
     "resize with pillow": (stretch(30, 40, "pillow"),),
     "letterbox": LETTERBOX,
+    "centred letterbox": (FIT, CENTRED),
+    "centred pad": (PadCentred(size_hw=(70, 77), value=(1, 2, 3)),),
+    "central square": (CropCentralSquare(size=20, padding=4),),
+    "central square, resized": (CropCentralSquare(size=20, padding=4), stretch(20, 20)),
     "letterbox with pillow": (KEEP_RATIO.model_copy(update={"library": "pillow"}), PAD),
     "pad": (PadToDivisor(divisor=32, value=(1, 2, 3)),),
     "crop": (CenterCrop(size_hw=(30, 40), rounding="floor"),),
@@ -77,11 +86,14 @@ def test_out_is_written_and_nothing_else(chain: str, layout: Literal["NHWC", "NC
     assert np.array_equal(interleaved, fresh if layout == "NHWC" else fresh.transpose(1, 2, 0))
 
 
-def test_letterbox_is_resized_into_the_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("steps", "margins"), [(LETTERBOX, (0, 8)), ((FIT, CENTRED), (4, 4))])
+def test_letterbox_is_resized_into_the_buffer(
+    monkeypatch: pytest.MonkeyPatch, steps: tuple[Step, ...], margins: tuple[int, int]
+) -> None:
     """Resize and pad make no image of their own and copy none: OpenCV writes into the caller's buffer."""
     photo = noise(50, 60)
     out = np.empty((48, 48, 3), np.uint8)
-    preprocess = Preprocessor(detector(*LETTERBOX, size_hw=(48, 48)))
+    preprocess = Preprocessor(detector(*steps, size_hw=(48, 48)))
 
     empty = np.empty
 
@@ -92,7 +104,10 @@ def test_letterbox_is_resized_into_the_buffer(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(np, "empty", row_at_most)
     monkeypatch.setattr(np, "copyto", lambda *_: pytest.fail("copied an image"))
     preprocess(photo, out)
-    assert (out[40:] == 114).all()
+    above, below = margins
+    assert (out[:above] == 114).all()
+    assert (out[48 - below :] == 114).all()
+    assert (out[above : 48 - below] != 114).any(axis=(1, 2)).all()
 
 
 @pytest.mark.parametrize(
@@ -139,6 +154,66 @@ def test_geometry_of_a_letterbox() -> None:
     """Scale is per axis from the rounded size, and padding on the right and bottom moves nothing."""
     _, geometry = Preprocessor(detector(*LETTERBOX))(noise(50, 61))
     assert geometry == Geometry(photo_hw=(50, 61), scale_xy=(48 / 61, 39 / 50), offset_xy=(0, 0))
+
+
+def test_geometry_of_a_centred_letterbox() -> None:
+    """The photo begins where the margin ends, of an odd margin one pixel nearer to the top and left."""
+    for photo_hw, offset_xy in (((30, 61), (0, 12)), ((61, 30), (12, 0)), ((50, 61), (0, 4))):
+        _, geometry = Preprocessor(detector(FIT, CENTRED))(noise(*photo_hw))
+        height, width = (round(side * 48 / 61) for side in photo_hw)
+        assert geometry == Geometry(
+            photo_hw=photo_hw, scale_xy=(width / photo_hw[1], height / photo_hw[0]), offset_xy=offset_xy
+        )
+
+
+@pytest.mark.parametrize(("rows", "half_even", "floor"), [(49, 24, 24), (51, 26, 25), (50, 25, 25)])
+def test_rounding_of_what_fits(rows: int, half_even: int, floor: int) -> None:
+    """Halved, 49 rows are 24.5 and 51 are 25.5: to the even number, or down."""
+    assert Preprocessor(detector(FIT)).network_hw((rows, 96)) == (half_even, 48)
+    assert Preprocessor(detector(FIT.model_copy(update={"rounding": "floor"}))).network_hw((rows, 96)) == (floor, 48)
+
+
+def test_the_way_back_of_yolox() -> None:
+    """By the scale before rounding, on both axes: 50 rows become int(39.34), and count as 39.34."""
+    fit = FIT.model_copy(update={"rounding": "floor"})
+    tensor, geometry = Preprocessor(detector(fit))(noise(50, 61))
+    assert tensor.shape[:2] == (39, 48)
+    assert geometry == Geometry(photo_hw=(50, 61), scale_xy=(48 / 61, 48 / 61), offset_xy=(0, 0))
+
+
+def test_the_way_back_of_a_central_square() -> None:
+    """A bright block is found where the geometry says, after crop and resize, and mapped back to its place."""
+    photo = np.zeros((120, 200, 3), np.uint8)
+    photo[50:70, 90:110] = 255
+    tensor, geometry = Preprocessor(detector(CropCentralSquare(size=200, padding=40), stretch(200, 200)))(photo)
+    rows, columns = np.nonzero(tensor[..., 0] > 127)
+    box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
+    assert np.array_equal(geometry.to_photo(box), [[90, 50, 110, 70]])
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000), st.integers(1, 700), st.integers(1, 700))
+def test_fits_and_touches(height: int, width: int, network_height: int, network_width: int) -> None:
+    """Whatever the photo and the network, it fits, one side fills it, and no side vanishes."""
+    fit = FIT.model_copy(update={"size_hw": (network_height, network_width)})
+    got = Preprocessor(detector(fit)).network_hw((height, width))
+    assert got[0] == network_height or got[1] == network_width
+    assert 1 <= got[0] <= network_height
+    assert 1 <= got[1] <= network_width
+
+
+def test_a_photo_with_no_middle() -> None:
+    """A photo so thin that mmpretrain's rounding leaves no column of its square is refused, not an empty tensor."""
+    with pytest.raises(InvalidImage, match="the image is 1x101: nothing is left"):
+        Preprocessor(detector(CropCentralSquare(size=240, padding=32)))(noise(101, 1))
+
+
+def test_laps_name_every_step_in_order() -> None:
+    """A profile is told what was done, step by step, and that steps done in one pass were; results are the same."""
+    laps: list[str] = []
+    preprocess = Preprocessor(detector(FIT, CENTRED, ToRgb(), COLOUR))
+    measured, _ = preprocess(noise(50, 60), lap=laps.append)
+    assert laps == ["ResizeToFit", "PadCentred", "ToRgb + Normalise"]
+    assert np.array_equal(measured, preprocess(noise(50, 60))[0])
 
 
 def test_geometry_of_a_crop() -> None:

@@ -1,4 +1,4 @@
-"""The steps against what mmcv, mmdet, mmpretrain and torchvision made of the same photos, value by value.
+"""The steps against what the training libraries made of the same photos, value by value.
 
 `tests/golden/record.py` records them where those libraries are installed.
 """
@@ -14,14 +14,17 @@ from tests.vision.encoded import noise
 from vision.contract import (
     CenterCrop,
     Contract,
+    CropCentralSquare,
     Interpolation,
     Library,
     Normalise,
+    PadCentred,
     PadToDivisor,
     PadToSize,
     ResizeKeepRatio,
     ResizeShorterEdge,
     ResizeStretch,
+    ResizeToFit,
     Step,
     ToRgb,
 )
@@ -38,6 +41,23 @@ def keep_ratio(long_edge: int, short_edge: int) -> ResizeKeepRatio:
     return ResizeKeepRatio(
         long_edge=long_edge, short_edge=short_edge, rounding="mmcv", interpolation="bilinear", library="opencv"
     )
+
+
+def letterbox(height: int, width: int) -> tuple[Step, ...]:
+    size_hw, grey = (height, width), (114, 114, 114)
+    resize = ResizeToFit(size_hw=size_hw, rounding="half_even", interpolation="bilinear", library="opencv")
+    return resize, PadCentred(size_hw=size_hw, value=grey)
+
+
+def yolox(height: int, width: int) -> tuple[Step, ...]:
+    size_hw, grey = (height, width), (114, 114, 114)
+    resize = ResizeToFit(size_hw=size_hw, rounding="floor", interpolation="bilinear", library="opencv")
+    return resize, PadToSize(size_hw=size_hw, value=grey), Normalise(mean=(0, 0, 0), std=(1, 1, 1))
+
+
+def central_square(size: int, padding: int) -> tuple[Step, ...]:
+    resize = ResizeStretch(size_hw=(size, size), interpolation="bicubic", library="pillow")
+    return CropCentralSquare(size=size, padding=padding), resize
 
 
 def edge_and_crop(interpolation: Interpolation, library: Library) -> tuple[Step, ...]:
@@ -57,6 +77,8 @@ CASES: dict[str, tuple[Step, ...]] = {
     "mmcv/impad_to_multiple": (keep_ratio(20, 14), PadToDivisor(divisor=16, value=(9, 9, 9))),
     "mmcv/imnormalize": (keep_ratio(14, 10), ToRgb(), RGB),
     "mmdet/rtmdet": (keep_ratio(24, 24), PadToSize(size_hw=(24, 24), value=(114, 114, 114)), BGR),
+    "mmpretrain/efficientnet crop": central_square(24, 3),
+    "mmpretrain/efficientnet crop, wide margin": central_square(16, 32),
     "mmpretrain/edge and crop": edge_and_crop("bilinear", "opencv"),
     "mmpretrain/edge and crop, pillow bicubic": edge_and_crop("bicubic", "pillow"),
     "mmpretrain/resnet": (*edge_and_crop("bilinear", "opencv"), ToRgb(), RGB),
@@ -66,8 +88,20 @@ CASES: dict[str, tuple[Step, ...]] = {
         Normalise(mean=(0.485 * 255, 0.456 * 255, 0.406 * 255), std=(0.229 * 255, 0.224 * 255, 0.225 * 255)),
     ),
     "torchvision/bicubic": (*edge_and_crop("bicubic", "pillow"), ToRgb()),
+    "ultralytics/letterbox": letterbox(32, 32),
+    "ultralytics/letterbox, oblong": letterbox(24, 41),
+    "ultralytics/tensor": (*letterbox(32, 32), ToRgb(), Normalise(mean=(0, 0, 0), std=(255, 255, 255))),
+    "yolox/preproc": yolox(32, 32),
+    "yolox/preproc, oblong": yolox(24, 41),
 }
-PLANES = ("mmdet/rtmdet", "mmpretrain/resnet", "torchvision/bilinear")
+PLANES = (
+    "mmdet/rtmdet",
+    "mmpretrain/resnet",
+    "torchvision/bilinear",
+    "ultralytics/tensor",
+    "yolox/preproc",
+    "yolox/preproc, oblong",
+)
 """Recorded as [3, h, w]; the others as [h, w, 3]."""
 
 

@@ -7,6 +7,8 @@ in Triton's environment, where nothing else of this project can be imported. Par
     providers   ONNX Runtime execution providers, in order of preference, separated by commas
 """
 
+import faulthandler
+import functools
 import json
 import os
 import select
@@ -40,7 +42,7 @@ class TritonPythonModel:
                 f"NumPy {np.__version__} is installed, and with NumPy 2 Triton's Python backend answers with empty "
                 "outputs: install numpy<2 in Triton's environment"
             )
-        end_with(os.getppid())
+        loaded = end_with(os.getppid())
         config = json.loads(args["model_config"])
         self.max_batch = int(config["max_batch_size"])
         self.inputs, self.outputs = config["input"], config["output"]
@@ -50,6 +52,7 @@ class TritonPythonModel:
         self._check_tensors("input", self.inputs, self.session.get_inputs())
         self._check_tensors("output", self.outputs, self.session.get_outputs())
         self._warm_up()
+        loaded()
 
     def execute(self, requests):
         """Answer every request, joining those of equal shape into one run.
@@ -177,21 +180,36 @@ class TritonPythonModel:
         self._run([{t["name"]: np.zeros(batch + shapes[t["name"]], numpy_type(t)) for t in self.inputs}])
 
 
+WATCH_S = 2.0
+STUCK_S = 15.0
+
+
 def end_with(pid):
     """End this process, the backend's stub, when Triton ends.
 
     The stub looks for that itself, but waits forever on a lock in shared memory if Triton was killed holding it
-    (3 of 16 kills after an inference, Triton 2.51.0).
+    (3 of 16 kills after an inference, Triton 2.51.0). It may hold Python's own lock meanwhile, and then no thread of
+    Python's can act: the watchdog that `faulthandler` keeps in C ends the process if nobody has put it off for a while.
+    Loading a graph may take as long as it likes: the watchdog starts when the function that this returns is called.
     """
     triton = os.pidfd_open(pid)
+    put_off = functools.partial(faulthandler.dump_traceback_later, STUCK_S, exit=True, file=2)
+    is_loaded = threading.Event()
+
+    def loaded():
+        is_loaded.set()
+        put_off()
 
     def watch():
         ended = select.poll()
         ended.register(triton, select.POLLIN)
-        ended.poll()
+        while not ended.poll(WATCH_S * 1000):
+            if is_loaded.is_set():
+                put_off()
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
+    return loaded
 
 
 def session_from_parameters(path, parameters):

@@ -1,0 +1,50 @@
+"""Where a build is published, found fit for it before the long steps."""
+
+import os
+from pathlib import Path
+
+from builder.publishing.repository import CONFIG, STEP
+from builder.publishing.served_config import config_from_bytes
+from builder.publishing.triton_config import Backend
+from builder.recipes.parts import Target
+from vision.errors import BuildError
+
+REPOSITORIES: dict[Target, str] = {
+    "cpu": "model_repository",
+    "onnxruntime": "model_repository",
+    "tensorrt": "model_repository_tensorrt",
+}
+BACKENDS: dict[Target, Backend] = {"cpu": "python", "onnxruntime": "onnxruntime", "tensorrt": "tensorrt"}
+
+
+def check_place(repository: Path, name: str, target: Target) -> None:
+    """Find out that a model cannot be published there; nothing is written.
+
+    Raises:
+        BuildError: the repository is not writable, or serves a model of that name to other machines.
+    """
+    _check_writable(repository)
+    _check_neighbours(repository / name, target)
+
+
+def _check_writable(repository: Path) -> None:
+    """Whether it, or the folder that it would be made in, takes files."""
+    there = repository.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise BuildError(STEP, f"cannot write to {repository}: {there} is no folder; give another --repository")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise BuildError(STEP, f"cannot write to {repository}: {there} is not writable; give another --repository")
+
+
+def _check_neighbours(model: Path, target: Target) -> None:
+    """Refuse to mix engines for a device with graphs for a host: whoever runs one cannot load the other."""
+    config = model / CONFIG
+    found = config_from_bytes(config.read_bytes()) if config.is_file() else None
+    if found is not None and (found.backend == "tensorrt") != (target == "tensorrt"):
+        raise BuildError(
+            "publish",
+            f"{model} serves a model for Triton's {found.backend} backend, and this build is for --target {target}: "
+            f"give another --repository, or leave it out for {REPOSITORIES[target]}",
+        )

@@ -1,0 +1,44 @@
+"""The photos that patterns mean."""
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from vision.errors import BuildError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+MAX_PIXELS = 100_000_000
+"""Of a photo on this machine, which the person who builds has chosen; the gateway has a limit of its own."""
+
+
+def photos_from_patterns(patterns: Sequence[str], root: Path, step: str) -> tuple[Path, ...]:
+    """Photos by name, in the order of the patterns; each is a folder, a file or a pattern, relative to `root`.
+
+    Raises:
+        BuildError: at `step`, where one means no photos.
+    """
+    found: dict[Path, None] = {}
+    for pattern in patterns:
+        whole = root / pattern
+        if whole.is_dir():
+            paths = list(whole.iterdir())
+        elif whole.is_file():  # its name may hold what would be a pattern
+            paths = [whole]
+        else:  # as a pattern beneath `root`, whose own name is none; Path.glob takes no absolute pattern
+            names = glob.glob(pattern, root_dir=root, recursive=True)  # noqa: PTH207
+            paths = [root / name for name in names]
+        photos = sorted(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
+        if not photos:
+            raise BuildError(
+                step,
+                f"{whole}: no photos there ({', '.join(sorted(SUFFIXES))}); expected a folder, a file or a pattern",
+            )
+        found.update(dict.fromkeys(photos))
+    return tuple(found)
+
+
+def data_root() -> Path:
+    """Where data sets are: `$JETSERVE_DATA`, or `shared/data` beside the checkout."""
+    named = os.environ.get("JETSERVE_DATA")
+    return Path(named) if named else Path(__file__).parents[3] / "shared" / "data"

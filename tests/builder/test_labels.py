@@ -1,0 +1,53 @@
+"""Label files as people write them, read alike by the builder and by the frameworks' environment."""
+
+from pathlib import Path
+
+import pytest
+
+from builder.recipes.labels import LabelsError, labels_from_file, labels_from_lines
+from builder.source import labels_from_file as checked_labels
+from vision.errors import BuildError
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "cat\ndøg\n".encode(),
+        b"\xef\xbb\xbf" + "cat\r\ndøg\r\n\r\n".encode(),
+        " cat \ndøg".encode(),
+    ],
+)
+def test_labels_are_lines_of_utf8(tmp_path: Path, content: bytes) -> None:
+    """With or without a byte order mark, whatever ends the lines; empty ones at the end are none."""
+    (tmp_path / "labels.txt").write_bytes(content)
+    assert labels_from_file(tmp_path / "labels.txt") == ("cat", "døg")
+    assert checked_labels(tmp_path / "labels.txt") == ("cat", "døg")
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b"cat\n\ndog\n", "empty line 2"),
+        (b"\ncat\n", "empty line 1"),
+        (b"\n", "no labels"),
+        ("döner".encode("latin-1"), "expected a UTF-8 text file"),
+        (b"x" * (4 * 2**20 + 1), "no list of labels"),
+    ],
+)
+def test_what_would_shift_ids_is_refused(tmp_path: Path, content: bytes, part: str) -> None:
+    """An empty line is a label that somebody lost."""
+    path = tmp_path / "labels.txt"
+    path.write_bytes(content)
+    with pytest.raises(LabelsError, match=part):
+        labels_from_file(path)
+    with pytest.raises(BuildError, match=part) as caught:
+        checked_labels(path)
+    assert caught.value.step == "contract"
+
+
+def test_a_list_in_a_recipe_is_held_to_the_same() -> None:
+    """Blanks are no label there either."""
+    assert labels_from_lines(["cat", " dog"], "labels") == ("cat", "dog")
+    for wrong in ([], ["cat", " "]):
+        with pytest.raises(LabelsError, match="labels"):
+            labels_from_lines(wrong, "labels")
