@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 LOOK_TIMEOUT_S = 5.0
 """A look at the repository that takes longer counts as Triton not being reachable."""
 
-FRESH_S = 0.05
-"""A look that ended this recently is not repeated for a request that nothing is known to be ready for."""
+PAUSE_S = 0.05
+"""Between looks for requests that nothing is known to be ready for: a thousand a second are no thousand looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,12 @@ class Catalogue:
             UnknownModel: listing the models there are.
             BackendUnavailable: it is not known, and Triton cannot be asked.
         """
+        return await self._model(name, time.monotonic())
+
+    async def _model(self, name: str, asked_s: float) -> ServedModel:
         if name not in self._models:
             self._require_triton()
-            await self._refresh_unless_fresh()
+            await self._looked_since(asked_s)
         if (found := self._models.get(name)) is not None:
             return found
         self._require_triton()
@@ -117,10 +120,11 @@ class Catalogue:
             ModelNotReady: saying why.
             BackendUnavailable: Triton could not be reached at the last look. Nobody is kept waiting for the next.
         """
+        asked_s = time.monotonic()
         self._require_triton()
         if name not in self._servable:
-            await self._refresh_unless_fresh()
-        model = await self.model(name)
+            await self._looked_since(asked_s)
+        model = await self._model(name, asked_s)
         self._require_triton()
         if (servable := self._servable.get(name)) is None:
             reasons = (model.problem or "it is loading; ask again", self.unlisted)
@@ -138,9 +142,12 @@ class Catalogue:
             # A new one: an exception that is kept would gather the tracebacks of every request it is raised for.
             raise BackendUnavailable(unavailable.detail, unavailable.retry_after_s)
 
-    async def _refresh_unless_fresh(self) -> None:
-        # By its end: a slow look would be stale by its beginning as soon as it is over, and be repeated at once.
-        if time.monotonic() - self._ended_s > FRESH_S:
+    async def _looked_since(self, asked_s: float) -> None:
+        """Return when a look that began at `asked_s` or later has ended: what was loaded before it is ready by it."""
+        while self._began_s < asked_s:
+            if self._looking is None:
+                # From its end: after a slow look the next would begin at once.
+                await asyncio.sleep(max(0.0, self._ended_s + PAUSE_S - time.monotonic()))
             await self._look_ended()
 
     async def _look_ended(self) -> None:

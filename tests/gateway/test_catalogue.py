@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import grpc
 import pytest
 
 from clients.triton import TritonClient
-from gateway.catalogue import FRESH_S, Catalogue
+from gateway.catalogue import PAUSE_S, Catalogue
 from gateway.deadline import Deadline
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.tiny_models import colour_contract, spot_contract
@@ -84,9 +85,27 @@ async def test_a_model_that_is_not_loaded_is_known_and_not_ready(catalogue: Cata
     with pytest.raises(ModelNotReady, match="'colour' is not ready: it is not loaded: python -m clients load colour"):
         await catalogue.servable("colour")
     assert (await catalogue.model("colour")).ready is False
+
+
+async def test_a_model_is_ready_to_the_first_who_asks_after_it_was_loaded(
+    catalogue: Catalogue, fake: FakeTriton
+) -> None:
+    """However short a while ago the last look was, which saw it loading."""
+    fake.models["colour"].state = "LOADING"
+    await catalogue.refresh()
     fake.models["colour"].state = "READY"
-    await asyncio.sleep(2 * FRESH_S)
     assert (await catalogue.servable("colour")).name == "colour"
+
+
+async def test_many_who_ask_in_turn_are_few_looks(catalogue: Catalogue, fake: FakeTriton) -> None:
+    """A caller's typo in a busy loop is not a busy loop of ours."""
+    fake.models["colour"].state = "LOADING"
+    started_s, asked = time.monotonic(), 0
+    while time.monotonic() - started_s < 6 * PAUSE_S:
+        with pytest.raises(ModelNotReady):
+            await catalogue.servable("colour")
+        asked += 1
+    assert 2 <= asked <= 7
 
 
 async def test_a_contract_whose_steps_cannot_be_run_makes_its_model_unready(
@@ -155,7 +174,7 @@ async def test_those_who_ask_during_a_look_share_it(
     async def counted(request: object, context: object) -> object:
         nonlocal looks
         looks += 1
-        await asyncio.sleep(2 * FRESH_S)
+        await asyncio.sleep(2 * PAUSE_S)
         return await once(request, context)
 
     monkeypatch.setattr(fake, "RepositoryIndex", counted)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gateway.catalogue import FRESH_S
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway, eventually, running, running_gateway
@@ -173,7 +172,6 @@ def test_the_deadline_covers_looking_the_model_up(model: str, state: str) -> Non
         running_gateway(fake.address, permits=1, deadline_s=0.3, refresh_s=60) as gateway,
     ):
         eventually(lambda: gateway.predict("colour", PHOTO).status_code == 200, within_s=5)
-        time.sleep(2 * FRESH_S)
         fake.lists, fake.models["colour"].state = False, state
         started_s = time.monotonic()
         response = gateway.predict(model, PHOTO)
