@@ -6,8 +6,10 @@ compared with that of a compiled mmcv 2.1.0 and found byte-identical.
 
 import functools
 import importlib.machinery
+import importlib.util
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +38,17 @@ def _export_with_torchscript() -> None:
 
 
 def _define_torchvision_nms() -> None:
-    """A CUDA torchvision beside a CPU torch cannot load its operators, and fails at import without their schema."""
+    """A torchvision built for another torch cannot load its operators, and fails at import without their schema.
+
+    A CUDA one beside a CPU torch, for instance. One that can load them defines them itself, and once only.
+    """
+    found = importlib.util.find_spec("torchvision")
+    for folder in (found and found.submodule_search_locations) or ():
+        for extension in Path(folder).glob("_C*.so"):
+            try:
+                torch.ops.load_library(extension)
+            except OSError:
+                continue
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):
