@@ -1,3 +1,4 @@
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,8 @@ def test_numbers_that_no_triton_takes_are_refused(
 
 def test_a_reader_who_leaves_stops_nothing(tmp_path: Path) -> None:
     """`… | head -1` gets its line, and the import goes on to the end."""
-    command = f"{sys.executable} -m builder import {BUNDLE} --name toy --repository {tmp_path}/models | head -1"
+    words = (sys.executable, "-m", "builder", "import", BUNDLE, "--name", "toy", "--repository", tmp_path / "models")
+    command = f"{shlex.join(map(str, words))} | head -1"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60
     )

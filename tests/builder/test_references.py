@@ -1,6 +1,5 @@
 """A framework is asked for a few photos at a time, and what it answers is deleted once it is compared."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from builder.frameworks.job import Job
 from builder.progress import Progress
 from builder.recipes.recipe import recipe_from_folder
 from tests.builder.recipes import write_photos, write_recipe
+from tests.programs import python_program
 
 PHOTOS = 2 * CHUNK + 3
 FRAMEWORK = """
@@ -31,9 +31,7 @@ with (out.parent / "jobs").open("a") as file:
 @pytest.fixture
 def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Export, Candidate]:
     """A toy whose answers come from a program that stands where the frameworks' interpreter is looked for."""
-    program = tmp_path / "python"
-    program.write_text(f"#!{sys.executable}{FRAMEWORK}")
-    program.chmod(0o755)
+    program = python_program(tmp_path / "python", FRAMEWORK)
     monkeypatch.setenv("JETSERVE_FRAMEWORKS_PYTHON", str(program))
     made = exported(recipe_from_folder(write_recipe(tmp_path / "recipe")), None, False, tmp_path, Progress())
     job = Job("export", "openmmlab", {}, tmp_path / "out" / "export", None)

@@ -12,6 +12,7 @@ import pytest
 from builder.frameworks.job import Job
 from builder.progress import Log
 from builder.worker import Worker
+from tests.programs import python_program
 from vision.errors import BuildError
 
 ROOT = Path(__file__).parents[2]
@@ -25,9 +26,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     """Makes a Python program stand where the frameworks' interpreter is looked for."""
 
     def make(code: str) -> Path:
-        path = tmp_path / "python"
-        path.write_text(f"#!{sys.executable}\n{TOLD}{code}")
-        path.chmod(0o755)
+        path = python_program(tmp_path / "python", f"{TOLD}{code}")
         monkeypatch.setenv("JETSERVE_FRAMEWORKS_PYTHON", str(path))
         return path
 
