@@ -16,7 +16,6 @@ import onnx
 from benchmarks import record
 from builder.build import Order, calibration_photos
 from builder.calibration import Calibration, calibration_from_photos
-from builder.commands.evaluate import published
 from builder.evaluate.data import dataset_from_settings
 from builder.evaluate.metrics import HEADLINES, figures
 from builder.evaluate.samples import Dataset
@@ -24,6 +23,7 @@ from builder.evaluate.sides import GraphSide
 from builder.graphs.overflow import MEASURED
 from builder.graphs.precision import with_fp16, with_int8
 from builder.progress import Progress
+from builder.publishing.publication import served
 from builder.recipes.parts import Precision
 from builder.recipes.photos import data_root
 from builder.recipes.recipe import Recipe, recipe_from_folder
@@ -66,7 +66,7 @@ def costs(recipe: Recipe, repository: Path) -> dict[str, Any]:
     if recipe.evaluation is None:
         return {}
     dataset = dataset_from_settings(recipe.evaluation, data_root())
-    _, side = published(repository, recipe.name)
+    _, side = served(repository, recipe.name)
     found: dict[str, Any] = {}
     for precision, network, calibration, notes in converted(recipe, side):
         values = measured(network, dataset)

@@ -12,9 +12,8 @@ from builder.conversion import Candidate, batched, checked, converted, folded, v
 from builder.evaluate.data import dataset_from_settings
 from builder.exporter import Export, exported
 from builder.graphs.tensorrt_rules import check_for_tensorrt
-from builder.importer import photo_from_path
 from builder.parity.compare import compare
-from builder.parity.needed import check_tolerance
+from builder.parity.needed import tolerance_of
 from builder.parity.report import ParityReport, require
 from builder.probes import Probe, probes_from_photos
 from builder.progress import Progress
@@ -24,11 +23,11 @@ from builder.publishing.publication import Publication, published, told
 from builder.publishing.repository import Published, checked_name
 from builder.publishing.triton_config import Serving
 from builder.recipes.parts import Precision, Target, Tolerance
-from builder.recipes.photos import data_root, photos_from_patterns
+from builder.recipes.photos import data_root, photo_from_path, photos_from_patterns
 from builder.recipes.recipe import FILE, Recipe
 from builder.scratch import scratch_folder, sweep
 from builder.suspicions import suspicions
-from vision.contract import Contract, Head
+from vision.contract import Contract
 from vision.errors import BuildError, InvalidImage
 from vision.transforms import Preprocessor
 
@@ -91,20 +90,20 @@ def _build(order: Order, scratch: Path, progress: Progress) -> Built:
     name = checked_name(recipe.name if order.name is None else order.name)
     repository = order.repository or Path(REPOSITORIES[order.target])
     check_place(repository, name, order.target)
-    _tolerance(recipe, order.precision)  # before the long steps, and so is every photo
+    tolerance_of(recipe, order.precision)  # before the long steps, and so is every photo
     photos = _photos(order)
     probes = [*_probes(photos, progress), *probes_from_photos([])]
     calibration = calibration_photos(order, progress)
     export = exported(recipe, order.checkpoint, order.trust_checkpoint, scratch / "export", progress)
     source = export.source
-    _tolerance(recipe, order.precision, source.postprocess)  # as soon as it is known what must be compared
+    tolerance_of(recipe, order.precision, source.postprocess)  # as soon as it is known what must be compared
     came = batched(checked(source, None, progress), recipe.serve.max_batch, probes, progress)
     served = folded(came, order.fold, progress)
     final = converted(served, order.precision, lambda contract: _feeds(calibration, photos, contract), progress)
     _check_for_target(final, order, progress)
     verified(served, final, probes, progress)
     _suspected(served, probes, progress)
-    tolerance = _tolerance(recipe, final.contract.provenance.precision, final.contract.postprocess)
+    tolerance = tolerance_of(recipe, final.contract.provenance.precision, final.contract.postprocess)
     report = _parity(final, export, photos, tolerance, name, progress)
     with progress.step("publish") as step:
         publication = Publication(
@@ -147,20 +146,6 @@ def _check_for_target(final: Candidate, order: Order, progress: Progress) -> Non
             for note in check_for_tensorrt(final.model, order.tensorrt):
                 step.note(note)
             step.done(f"TensorRT {order.tensorrt} knows every node of it")
-
-
-def _tolerance(recipe: Recipe, precision: Precision, head: Head | None = None) -> Tolerance:
-    """The recipe's, and, where the head is known, one that says all that its task needs."""
-    found = recipe.parity.tolerances.get(precision)
-    if found is None:
-        raise BuildError(
-            "parity",
-            f"{recipe.folder / FILE} has tolerances for {', '.join(recipe.parity.tolerances) or 'nothing'}, expected "
-            f"parity.tolerances.{precision}: say there how far {precision} may be from the source",
-        )
-    if head is not None:
-        check_tolerance(head, found, precision)
-    return found
 
 
 def _photos(order: Order) -> tuple[Path, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from builder.checkpoints.fetch import Fetched, fetched
 from builder.conversion import Candidate, sha256
@@ -58,16 +58,38 @@ def exported(recipe: Recipe, checkpoint: Path | None, trust: bool, out: Path, pr
     Raises:
         BuildError: naming the step.
     """
-    wanted: Checkpoint | None = getattr(recipe.source, "checkpoint", None)
+    wanted = checkpoint_of(recipe, checkpoint)
     if wanted is None:
-        if checkpoint is not None:
-            raise BuildError("fetch", f"--checkpoint is for sources that have one, and {recipe.source.kind} has none")
         return _read(recipe, out, progress)
-    if checkpoint is not None:
-        wanted = CheckpointFile(file=str(checkpoint.resolve()))
     had = fetched(wanted, recipe.folder, progress)
-    job = Job(
-        command="export",
+    job = job_of(recipe, "export", wanted, had, out, trust)
+    with progress.step("export") as step:
+        Worker(progress.log).run(job, step.reached, step.note)
+        source = _served(source_from_job(out), recipe.serve)
+        step.done(_told(source))
+    return Export(recipe, source, had, job)
+
+
+def checkpoint_of(recipe: Recipe, given: Path | None) -> Checkpoint | None:
+    """The recipe's, or the file that is given in its place; None for sources that have none.
+
+    Raises:
+        BuildError: one is given for such a source.
+    """
+    own: Checkpoint | None = getattr(recipe.source, "checkpoint", None)
+    if given is None:
+        return own
+    if own is None:
+        raise BuildError("fetch", f"--checkpoint is for sources that have one, and {recipe.source.kind} has none")
+    return CheckpointFile(file=str(given.resolve()))
+
+
+def job_of(
+    recipe: Recipe, command: Literal["export", "infer"], wanted: Checkpoint, had: Fetched, out: Path, trust: bool
+) -> Job:
+    """What the frameworks' environment is to do with a checkpoint that is here."""
+    return Job(
+        command=command,
         kind=recipe.source.kind,
         source=_settings(recipe),
         out=out,
@@ -75,11 +97,6 @@ def exported(recipe: Recipe, checkpoint: Path | None, trust: bool, out: Path, pr
         seed=wanted.random if isinstance(wanted, CheckpointRandom) else 0,
         trust_checkpoint=trust,
     )
-    with progress.step("export") as step:
-        Worker(progress.log).run(job, step.reached, step.note)
-        source = _served(source_from_job(out), recipe.serve)
-        step.done(_told(source))
-    return Export(recipe, source, had, job)
 
 
 def references(export: Export, candidate: Candidate, photos: Sequence[Path], step: Step) -> Iterator[Reference]:

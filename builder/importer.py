@@ -7,21 +7,18 @@ there is no framework to be held against.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builder.archive import file_from_path
 from builder.conversion import checked, folded, sha256, verified
-from builder.probes import Image, probes_from_photos
+from builder.probes import probes_from_photos
 from builder.progress import Progress, Say
 from builder.publishing.publication import Publication, published, told
 from builder.publishing.repository import Published, checked_name
 from builder.publishing.triton_config import Serving
 from builder.recipes.description import source_from_onnx
+from builder.recipes.photos import photo_from_path
 from builder.source import Source, Wishes, check_wishes
 from builder.sources.bundle import source_from_bundle
 from builder.sources.yolo import YoloSource, is_yolo, source_from_yolo
-from vision.decode import image_from_bytes
-from vision.errors import BuildError, RequestError
-
-MAX_PROBE_PIXELS = 100_000_000
+from vision.errors import BuildError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +57,6 @@ def import_model(order: Order, say: Say) -> Published:
         result = published(candidate.side, publication)
         step.done(told(result))
     return result
-
-
-def photo_from_path(path: Path) -> Image:
-    """A decoded photo, uint8 [h, w, 3] BGR.
-
-    Raises:
-        BuildError: it cannot be read or decoded.
-    """
-    try:
-        return image_from_bytes(file_from_path(path), max_pixels=MAX_PROBE_PIXELS)
-    except RequestError as exc:
-        raise BuildError("read", f"photo {path}: {exc.detail}") from exc
 
 
 def _source(order: Order) -> Source:

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vision.contract import Contract, SsdHead, YoloHead
+from vision.contract import ClassifierHead, Contract, SsdHead, YoloHead
 from vision.errors import BuildError
 from vision.heads import yolo
 
 STEP = "verify"
 SLACK = 1e-3  # of probabilities
+LAST_ACTIVATION = "is the layout right, and the network exported with its last activation?"
 FRACTIONS_END = 2.0  # px: no network has all its predictions within the first two pixels
 AROUND = 0.5  # of the input's size: so far outside of it may most centres lie, in a network whose weights are random
 
@@ -25,6 +26,9 @@ def require_plausible(contract: Contract, outputs: Outputs) -> None:
         BuildError: naming the output, what was expected and what came.
     """
     match contract.postprocess:
+        case ClassifierHead(activation="none") as head:
+            hint = "import the ONNX with a recipe that says activation: softmax"
+            _require_probabilities(head.scores, outputs[head.scores], hint)
         case SsdHead() as head:
             # Not their sum: TensorFlow's networks in this layout end in a sigmoid, which adds up to anything.
             _require_probabilities(head.scores, outputs[head.scores])
@@ -39,13 +43,12 @@ def require_plausible(contract: Contract, outputs: Outputs) -> None:
             pass
 
 
-def _require_probabilities(name: str, scores: NDArray[Any]) -> None:
+def _require_probabilities(name: str, scores: NDArray[Any], hint: str = LAST_ACTIVATION) -> None:
     least, most = scores.min(initial=0.0), scores.max(initial=0.0)
     if least < -SLACK or most > 1 + SLACK:
         raise BuildError(
             STEP,
-            f"output {name!r} has scores from {least:.3g} to {most:.3g}, expected probabilities; is the layout"
-            " right, and the network exported with its last activation?",
+            f"output {name!r} has scores from {least:.3g} to {most:.3g}, expected probabilities; {hint}",
         )
 
 

@@ -17,11 +17,10 @@ import onnxruntime as ort
 from builder.archive import file_from_path
 from builder.publishing.repository import checked_name, served_version
 from builder.recipes.photos import MAX_PIXELS
-from vision.contract import ClassifierHead, Contract, contract_from_json
+from vision.contract import Contract, contract_from_json
 from vision.decode import image_from_bytes
 from vision.errors import BuildError, JetserveError
-from vision.geometry import Geometry
-from vision.heads import Outputs, classifications_from_outputs, detections_from_outputs
+from vision.heads import found_from_outputs
 from vision.transforms import Preprocessor
 
 STEP = "profile"
@@ -118,7 +117,7 @@ class Pipeline:
             values = self.session.run(self._names, {self.contract.input.name: array[np.newaxis]})
             watch.lap(self.network)
             outputs = {name: np.asarray(value) for name, value in zip(self._names, values, strict=True)}
-            _postprocess(self.contract, outputs, geometry)
+            found_from_outputs(self.contract, outputs, [geometry])
             watch.lap(POSTPROCESS)
         except JetserveError as exc:
             raise BuildError(STEP, f"{photo}: {exc.detail}") from exc
@@ -181,12 +180,6 @@ def _row(name: str, depth: int, shares: tuple[float | None, float | None], secon
     times_ms = np.asarray(seconds) * 1e3
     mean, half, most = (float(value) for value in (times_ms.mean(), *np.percentile(times_ms, (50, 90))))
     return Row(name, depth, *shares, len(times_ms), mean, half, most)
-
-
-def _postprocess(contract: Contract, outputs: Outputs, geometry: Geometry) -> object:
-    if isinstance(contract.postprocess, ClassifierHead):
-        return classifications_from_outputs(contract, outputs)
-    return detections_from_outputs(contract, outputs, [geometry])
 
 
 def _contract(folder: Path) -> Contract:

@@ -6,7 +6,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,10 +31,15 @@ Say = Callable[[str, str], None]
 
 def say(step: str, text: str) -> None:
     """One line on standard output, in the form of every command."""
+    show(f"{line_of(step, text, _columns())}\n")
+
+
+def show(text: str) -> None:
+    """Write to standard output, and be content where nobody reads on (`… | head -1`)."""
     try:
-        sys.stdout.write(f"{line_of(step, text, _columns())}\n")
+        sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # `… | head -1`: nobody reads on, and the work goes on
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -140,11 +145,8 @@ class Progress:
         if self.log is not None:
             self.log.write(f"{name}: begun")
         try:
-            if bars is None:
+            with bars or nullcontext():
                 yield step
-            else:
-                with bars:
-                    yield step
         finally:
             took = time.monotonic() - begun
             self.seconds[name] = round(self.seconds.get(name, 0.0) + took, 3)

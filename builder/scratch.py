@@ -9,15 +9,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, get_args
 
-LEFT = re.compile(r"jetserve-(?:build|job)-p\d+-\w+")
+Purpose = Literal["build", "job", "parity", "evaluate"]
+LEFT = re.compile(rf"jetserve-(?:{'|'.join(get_args(Purpose))})-p\d+-\w+")
 YOUNG_SECONDS = 60
 """Between its making and its lock lies a moment; a folder so young is left."""
 
 
 @contextmanager
-def scratch_folder(purpose: str) -> Iterator[Path]:
-    """An empty folder, gone when the block ends; `purpose` is build or job."""
+def scratch_folder(purpose: Purpose) -> Iterator[Path]:
+    """An empty folder, gone when the block ends."""
     with tempfile.TemporaryDirectory(prefix=f"jetserve-{purpose}-p{os.getpid()}-") as name, _held(Path(name)):
         yield Path(name)
 

@@ -54,14 +54,13 @@ def packaged_file(package: str, file: str) -> Path:
         "import importlib.util, sys; found = importlib.util.find_spec(sys.argv[1]); "
         "sys.stdout.write(found.submodule_search_locations[0] if found and found.submodule_search_locations else '')"
     )
-    command = [str(frameworks_python()), "-c", code, package]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())  # noqa: S603
-    if done.returncode or not done.stdout:
-        reason = done.stderr.strip().splitlines()[-1:] or ["no such package"]
+    printed, reason = _printed(code, package)
+    if not printed:
+        why = reason or "no such package"
         raise BuildError(
-            "fetch", f"package {package!r} is not in the frameworks' environment ({reason[0]}): make setup-frameworks"
+            "fetch", f"package {package!r} is not in the frameworks' environment ({why}): make setup-frameworks"
         )
-    return Path(done.stdout) / file
+    return Path(printed) / file
 
 
 def frameworks_versions() -> str:
@@ -74,12 +73,18 @@ def frameworks_versions() -> str:
         "import importlib.metadata as m, sys; "
         "print(sys.version, *sorted({f'{d.name} {d.version}' for d in m.distributions()}), sep='\\n')"
     )
-    command = [str(frameworks_python()), "-c", code]
+    printed, reason = _printed(code)
+    if not printed:
+        why = reason or "it says nothing"
+        raise BuildError("export", f"{frameworks_python()} cannot say what is installed ({why}): make setup-frameworks")
+    return printed
+
+
+def _printed(code: str, *arguments: str) -> tuple[str, str]:
+    """What a line of Python prints there, "" where it fails; and the last line that it complains with."""
+    command = [str(frameworks_python()), "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())  # noqa: S603
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or ["it says nothing"]
-        raise BuildError("export", f"{command[0]} cannot say what is installed ({reason[0]}): make setup-frameworks")
-    return done.stdout
+    return "" if done.returncode else done.stdout, "".join(done.stderr.strip().splitlines()[-1:])
 
 
 class Worker:

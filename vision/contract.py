@@ -252,7 +252,7 @@ Head = Annotated[MmdetHead | SsdHead | YoloHead | ClassifierHead, Field(discrimi
 DetectionHead = MmdetHead | SsdHead | YoloHead
 
 
-def outputs_of_head(head: MmdetHead | SsdHead | YoloHead | ClassifierHead) -> tuple[str, ...]:
+def outputs_of_head(head: Head) -> tuple[str, ...]:
     """The names of the outputs that a head reads."""
     match head:
         case MmdetHead():

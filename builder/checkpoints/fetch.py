@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from builder import worker
+from builder.checkpoints.content import refuse_what_is_no_checkpoint
 from builder.checkpoints.download import downloaded
 from builder.progress import Progress, Step
 from builder.recipes.parts import Checkpoint, CheckpointFile, CheckpointPackage, CheckpointRandom, CheckpointUrl
@@ -24,7 +25,6 @@ from vision.errors import BuildError
 STEP = "fetch"
 NAMED_HASH = re.compile(r"-(?!20\d\d[01]\d[0-3]\d)([0-9a-f]{8})\.pth$")
 """OpenMMLab's and torch hub's names; eight digits that are a date say nothing of the content."""
-CHUNK_BYTES = 2**20
 LOCK = ".lock"
 
 
@@ -59,6 +59,7 @@ def fetched(checkpoint: Checkpoint, folder: Path, progress: Progress) -> Fetched
                 expected, remedy = checkpoint.sha256, "make setup-frameworks installs the pinned one"
             case CheckpointUrl():
                 path, expected, remedy = _from_url(checkpoint, step), checkpoint.sha256, "run again to download it anew"
+        refuse_what_is_no_checkpoint(path, str(path))
         came = verified(path, expected, remedy)
         step.done(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, sha256 {came[:12]}")
         if expected is None and not NAMED_HASH.search(path.name):
@@ -115,6 +116,7 @@ def _from_url(checkpoint: CheckpointUrl, step: Step) -> Path:
                 return path
         partial = downloaded(checkpoint.url, path, step)
         try:
+            refuse_what_is_no_checkpoint(partial, checkpoint.url)
             verified(partial, checkpoint.sha256, f"{checkpoint.url} serves another file than the recipe means")
         except BuildError:
             partial.unlink()
@@ -154,11 +156,8 @@ def _locked(path: Path, step: Step) -> Iterator[None]:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as exc:
         raise BuildError(STEP, f"cannot read {path}: {exc.strerror or exc}") from exc
-    return digest.hexdigest()

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from builder.build import TENSORRT, Built, Order, ParityError, build
 from builder.commands.numbers import tensorrt
-from builder.progress import Log, Progress, say, terminal_if_any
+from builder.progress import Log, Progress, say, show, terminal_if_any
 from builder.publishing.papers import PARITY_NUMBERS, PARITY_PAGE
 from builder.publishing.repository import checked_name
 from builder.recipes.parts import Precision, Target
@@ -153,7 +153,7 @@ def _order(recipe: Recipe, options: argparse.Namespace) -> Order:
 
 def _outcome(folder: Path, options: argparse.Namespace) -> Outcome:
     begun = time.monotonic()
-    sys.stdout.write(f"\n{folder}\n")
+    show(f"\n{folder}\n")
     try:
         built = _one(folder, options)
     except JetserveError as exc:

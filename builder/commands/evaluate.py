@@ -6,7 +6,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import get_args
 
-from builder.archive import file_from_path
 from builder.commands.numbers import between
 from builder.commands.output import show_table
 from builder.evaluate.data import dataset_from_settings
@@ -15,15 +14,16 @@ from builder.evaluate.identity import identity_of
 from builder.evaluate.record import write_aside, write_beside_version
 from builder.evaluate.sides import Asked, GraphSide, ServerSide, SideName, source_side
 from builder.progress import Progress, say, terminal_if_any
-from builder.publishing.repository import served_version
+from builder.publishing.inventory import EVALUATION
+from builder.publishing.publication import served
 from builder.recipes.photos import data_root
 from builder.recipes.recipe import FILE, Recipe, recipe_from_folder
+from builder.scratch import sweep
 from builder.served import Server
 from builder.verify import Side
-from vision.contract import Contract, contract_from_json
+from vision.contract import Contract
 from vision.errors import BackendUnavailable, BuildError
 
-EVALUATION = "evaluation.json"
 KEPT = Path(".builds") / "evaluations"
 SERVER = "http://127.0.0.1:8080"
 
@@ -59,8 +59,9 @@ def run(options: argparse.Namespace) -> int:
     recipe = recipe_from_folder(options.recipe)
     if recipe.evaluation is None:
         raise BuildError("data", f"{recipe.folder / FILE} says nothing to evaluate on; write `evaluation:` there")
-    name = options.name or recipe.name
-    folder, side = published(options.repository, name)
+    name = recipe.name if options.name is None else options.name
+    folder, side = served(options.repository, name)
+    sweep()
     dataset = dataset_from_settings(recipe.evaluation, options.data or data_root()).first(options.limit)
     progress = Progress(say, None, terminal_if_any())
     with ExitStack() as stack:
@@ -80,20 +81,6 @@ def run(options: argparse.Namespace) -> int:
     if note is not None:
         say("", f"note: {note}")
     return 0
-
-
-def published(repository: Path, name: str) -> tuple[Path, Side]:
-    """The folder of a model's served version, and what is in it.
-
-    Raises:
-        BuildError: there is none.
-    """
-    version = served_version(repository / name)
-    if version is None:
-        raise BuildError("read", f"{repository} has no model {name!r}; build it first: python -m builder build RECIPE")
-    folder = repository / name / str(version)
-    contract = contract_from_json(file_from_path(folder / "contract.json"))
-    return folder, Side(file_from_path(folder / "model.onnx"), contract)
 
 
 def _asked(

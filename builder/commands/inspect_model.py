@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.commands.list_models import evaluation_of, parity_of
-from builder.commands.output import show, show_json, size_told
+from builder.commands.output import show_json, size_told
+from builder.progress import show
 from builder.publishing.inventory import Model, Version, damage_of, model_of
 from vision.contract import Contract
 from vision.errors import BuildError

@@ -1,7 +1,6 @@
 """Tables and JSON on standard output, whatever reads it."""
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from builder.progress import show
 
 PIPE_COLUMNS = 240
 
@@ -40,15 +41,6 @@ def table_text(columns: Sequence[str], rows: Iterable[Sequence[object]], console
 def _stacked(columns: Sequence[str], row: Sequence[str]) -> str:
     width = max(map(len, columns)) + 1
     return "".join(f"{name:<{width}} {cell}\n" for name, cell in zip(columns, row, strict=True) if cell)
-
-
-def show(text: str) -> None:
-    """Write, and be content where nobody reads on (`… | head -1`)."""
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def size_told(size_bytes: int | None) -> str:

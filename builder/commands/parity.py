@@ -1,21 +1,20 @@
 """`parity`: the comparison again, for what is published, on photos of one's own."""
 
 import argparse
-import tempfile
 from pathlib import Path
 
-from builder.commands.evaluate import published
 from builder.conversion import checked
 from builder.exporter import exported
 from builder.parity.compare import compare
-from builder.parity.needed import check_tolerance
+from builder.parity.needed import tolerance_of
 from builder.parity.report import STEP
 from builder.progress import Progress, say, terminal_if_any
 from builder.publishing.papers import PARITY_NUMBERS, PARITY_PAGE
-from builder.recipes.parts import Tolerance
+from builder.publishing.place import check_writable
+from builder.publishing.publication import served
 from builder.recipes.photos import photos_from_patterns
 from builder.recipes.recipe import FILE, Recipe, recipe_from_folder
-from builder.verify import Side
+from builder.scratch import scratch_folder, sweep
 from vision.errors import BuildError
 
 RECIPES = Path("recipes")
@@ -41,19 +40,21 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(options: argparse.Namespace) -> int:
     recipe = _recipe(options.recipe)
-    name = options.name or recipe.name
-    _, side = published(options.repository, name)
-    tolerance = _tolerance(recipe, side)
+    name = recipe.name if options.name is None else options.name
+    _, side = served(options.repository, name)
+    folder = options.out / name
+    check_writable(folder, "--out", "read")
+    tolerance = tolerance_of(recipe, side.contract.provenance.precision, side.contract.postprocess)
     given = photos_from_patterns(options.photos, Path.cwd(), STEP)
     photos = given or photos_from_patterns(recipe.parity.images, recipe.folder, STEP)
     progress = Progress(say, None, terminal_if_any())
-    with tempfile.TemporaryDirectory(prefix="jetserve-parity-") as scratch:
-        export = exported(recipe, options.checkpoint, options.trust_checkpoint, Path(scratch) / "export", progress)
+    sweep()
+    with scratch_folder("parity") as scratch:
+        export = exported(recipe, options.checkpoint, options.trust_checkpoint, scratch / "export", progress)
         candidate = checked(export.source, None, progress)
         with progress.step(STEP) as step:
             report = compare(side, export, candidate, photos, tolerance, step, name=name)
             step.done(report.summary())
-    folder = options.out / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PARITY_NUMBERS).write_text(report.to_json())
     (folder / PARITY_PAGE).write_text(report.to_html())
@@ -74,12 +75,3 @@ def _recipe(given: str) -> Recipe:
             return recipe
         names.append(recipe.name)
     raise BuildError("read", f"no recipe builds a model {given!r}; {RECIPES} has {', '.join(names) or 'none'}")
-
-
-def _tolerance(recipe: Recipe, side: Side) -> Tolerance:
-    precision = side.contract.provenance.precision
-    if precision not in recipe.parity.tolerances:
-        raise BuildError(STEP, f"{recipe.folder / FILE} has no parity.tolerances.{precision}, and that is published")
-    tolerance = recipe.parity.tolerances[precision]
-    check_tolerance(side.contract.postprocess, tolerance, precision)
-    return tolerance

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from builder.commands.numbers import between
-from builder.commands.output import show, show_table
+from builder.commands.output import show_table
 from builder.profile import Profile, Row, profile_of_model
+from builder.progress import show
 from vision.errors import BuildError
 
 PHOTO = Path(__file__).parents[2] / "tests" / "assets" / "balloons.jpg"

@@ -12,16 +12,15 @@ from builder.evaluate.settings import (
     CcpdData,
     CocoData,
     CsvData,
+    Evaluation,
     FolderData,
     PrefixData,
     VocData,
 )
 from vision.errors import BuildError
 
-Settings = CocoData | VocData | CcpdData | FolderData | PrefixData | CsvData
 
-
-def dataset_from_settings(settings: Settings, root: Path) -> Dataset:
+def dataset_from_settings(settings: Evaluation, root: Path) -> Dataset:
     """Read the annotations; photos are only looked for.
 
     Raises:
@@ -45,7 +44,7 @@ def dataset_from_settings(settings: Settings, root: Path) -> Dataset:
     )
 
 
-def _samples(settings: Settings, root: Path) -> list[Sample]:
+def _samples(settings: Evaluation, root: Path) -> list[Sample]:
     match settings:
         case CocoData():
             return from_coco(settings, root)
@@ -78,7 +77,7 @@ def check_labels(dataset: Dataset, labels: Sequence[str]) -> None:
         )
 
 
-def _wanted(settings: Settings, root: Path) -> set[str] | None:
+def _wanted(settings: Evaluation, root: Path) -> set[str] | None:
     files = [root / settings.split] if settings.split is not None else []
     files += [settings.only] if settings.only is not None else []
     names: set[str] | None = None
@@ -104,7 +103,7 @@ def _check_all_there(wanted: set[str], kept: Sequence[Sample], samples: Sequence
         )
 
 
-def _renamed(sample: Sample, settings: Settings) -> Sample:
+def _renamed(sample: Sample, settings: Evaluation) -> Sample:
     def name_of(label: str) -> str:
         return settings.labels.get(label, label)
 

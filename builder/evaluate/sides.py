@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal, Protocol
 
 from builder.archive import file_from_path
@@ -12,12 +11,13 @@ from builder.conversion import checked
 from builder.evaluate.identity import digest, identity_of, in_process, own_sources, settings_identity
 from builder.evaluate.predictions import FLOOR, MOST_BOXES, MOST_CLASSES, Prediction
 from builder.evaluate.samples import Sample
-from builder.exporter import exported
-from builder.frameworks.job import Answer, Job
+from builder.exporter import checkpoint_of, exported, job_of
+from builder.frameworks.job import Answer
 from builder.progress import Progress, Step
-from builder.recipes.parts import Checkpoint, CheckpointFile, CheckpointRandom
+from builder.recipes.parts import Checkpoint
 from builder.recipes.photos import MAX_PIXELS
 from builder.recipes.recipe import Recipe
+from builder.scratch import scratch_folder
 from builder.served import Server
 from builder.verify import Runner, Side
 from builder.worker import Worker, frameworks_versions
@@ -70,15 +70,8 @@ class FrameworkSide:
 
     def __init__(self, recipe: Recipe, wanted: Checkpoint, contract: Contract, trust: bool, progress: Progress) -> None:
         had = fetched(wanted, recipe.folder, progress)
-        settings = recipe.source.model_dump(mode="json", exclude={"checkpoint"})
-        self.job = Job(
-            command="infer",
-            kind=recipe.source.kind,
-            source=settings,
-            out=Path(),
-            checkpoint=had.path,
-            seed=wanted.random if isinstance(wanted, CheckpointRandom) else 0,
-            trust_checkpoint=trust,
+        self.job = replace(
+            job_of(recipe, "infer", wanted, had, Path(), trust),
             score_floor=0.0 if isinstance(contract.postprocess, ClassifierHead) else FLOOR,
             labels=contract.labels,
         )
@@ -94,11 +87,11 @@ class FrameworkSide:
     def answers(self, samples: Sequence[Sample], step: Step) -> Answers:
         for start in range(0, len(samples), CHUNK):
             chunk = samples[start : start + CHUNK]
-            with TemporaryDirectory(prefix="jetserve-evaluate-") as folder:
-                job = replace(self.job, out=Path(folder), photos=tuple(sample.path.resolve() for sample in chunk))
+            with scratch_folder("evaluate") as folder:
+                job = replace(self.job, out=folder, photos=tuple(sample.path.resolve() for sample in chunk))
                 Worker(step.log).run(job, lambda done, total, text: None, step.note)
                 for number, sample in enumerate(chunk):
-                    yield sample, _prediction(Path(folder) / f"{number:05}.npz", sample)
+                    yield sample, _prediction(folder / f"{number:05}.npz", sample)
 
 
 class ServerSide:
@@ -123,12 +116,11 @@ class ServerSide:
 
 def source_side(recipe: Recipe, contract: Contract, checkpoint: Path | None, trust: bool, progress: Progress) -> Asked:
     """The recipe's own source: its framework, or its ONNX as it came."""
-    wanted: Checkpoint | None = getattr(recipe.source, "checkpoint", None)
+    wanted = checkpoint_of(recipe, checkpoint)
     if wanted is not None:
-        given = wanted if checkpoint is None else CheckpointFile(file=str(checkpoint.resolve()))
-        return FrameworkSide(recipe, given, contract, trust, progress)
-    with TemporaryDirectory(prefix="jetserve-evaluate-") as folder:
-        export = exported(recipe, checkpoint, trust, Path(folder), progress)
+        return FrameworkSide(recipe, wanted, contract, trust, progress)
+    with scratch_folder("evaluate") as folder:
+        export = exported(recipe, checkpoint, trust, folder, progress)
     origin = checked(export.source, None, progress).origin
     return GraphSide("source", origin, f"{export.source.name}, as it came")
 

@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def state_dict_from_file(path: Path, *, trusted: bool = False) -> State:
     Raises:
         JobError: the file is damaged, holds no weights, or more than is read unless `trusted`.
     """
-    state = _unwrapped(_loaded(path, trusted))
+    state = _unwrapped(loaded(path, trusted=trusted))
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         what = ", ".join(map(str, list(state)[:SHOWN])) if isinstance(state, Mapping) else type(state).__name__
         raise JobError(
@@ -41,6 +41,29 @@ def state_dict_from_file(path: Path, *, trusted: bool = False) -> State:
         if all(name.startswith(prefix) for name in named):
             named = {name.removeprefix(prefix): value for name, value in named.items()}
     return named
+
+
+def loaded(path: Path, *, trusted: bool = False, known: Sequence[Any] = ()) -> Any:
+    """What the file holds: tensors, plain values and `known` types (as `torch.serialization.safe_globals` takes them).
+
+    Raises:
+        JobError: the file is damaged, or holds more than that and is not `trusted`.
+    """
+    try:
+        with torch.serialization.safe_globals(list(known)):
+            return torch.load(path, map_location="cpu", weights_only=not trusted)
+    except pickle.UnpicklingError as exc:
+        if "weights only" not in str(exc).lower() or "operand" in str(exc):  # an opcode that pickle does not have
+            raise _damaged(path, exc) from exc
+        named = re.search(r"GLOBAL (\S+)", str(exc))
+        raise JobError(
+            STEP,
+            f"{path.name} holds pickled objects beyond tensors ({named[1] if named else str(exc).partition(chr(10))[0]}"
+            "). Reading them can run any code, for a pickle runs anything that its maker put into it, so they are "
+            "refused. Save the state dict alone, or, knowing who made the file, let it run with --trust-checkpoint",
+        ) from exc
+    except Exception as exc:  # torch raises whatever its readers do
+        raise _damaged(path, exc) from exc
 
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
@@ -71,34 +94,21 @@ def _shown(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
-def _loaded(path: Path, trusted: bool) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=not trusted)
-    except pickle.UnpicklingError as exc:
-        if "weights only" not in str(exc).lower():
-            raise _damaged(path, exc) from exc
-        named = re.search(r"GLOBAL (\S+)", str(exc))
-        raise JobError(
-            STEP,
-            f"{path.name} holds pickled objects beside tensors{f' ({named[1]})' if named else ''}. A pickle runs any "
-            "code that its maker put into it, so it is refused. Save model.state_dict() alone, or, knowing who made "
-            "the file, let it run with --trust-checkpoint",
-        ) from exc
-    except Exception as exc:
-        raise _damaged(path, exc) from exc
-
-
 def _damaged(path: Path, exc: Exception) -> JobError:
     size = f"{path.stat().st_size:,} bytes" if path.exists() else "no such file"
-    reason = str(exc).partition("\n")[0]
-    return JobError(STEP, f"{path.name} ({size}) is nothing that torch reads ({reason}): cut off? Fetch it again")
+    reason = str(exc).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0].partition(". ")[0]
+    return JobError(
+        STEP,
+        f"{path.name} ({size}) is no checkpoint that torch can read ({type(exc).__name__}: {reason}); was it cut off? "
+        "Fetch it again",
+    )
 
 
-def _unwrapped(loaded: Any) -> Any:
-    if isinstance(loaded, nn.Module):
-        return loaded.state_dict()
-    if isinstance(loaded, Mapping):
+def _unwrapped(content: Any) -> Any:
+    if isinstance(content, nn.Module):
+        return content.state_dict()
+    if isinstance(content, Mapping):
         for name in WRAPPERS:
-            if name in loaded and not isinstance(loaded[name], Tensor):
-                return _unwrapped(loaded[name])
-    return loaded
+            if name in content and not isinstance(content[name], Tensor):
+                return _unwrapped(content[name])
+    return content

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from builder.graphs.layers import inferred
+from builder.graphs.session import cpu_session
 from vision.errors import BuildError
 
 Feed = dict[str, NDArray[Any]]
@@ -60,12 +61,8 @@ def _session(model: onnx.ModelProto, tensors: Sequence[str], step: str) -> ort.I
     seen.CopyFrom(model)
     given = {value.name for value in seen.graph.output}
     seen.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in given)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    # What is measured is the graph as it is written, not as this machine would fuse it.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return ort.InferenceSession(seen.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return cpu_session(seen.SerializeToString(), as_written=True)
     except Exception as exc:
         raise BuildError(step, f"ONNX Runtime {ort.__version__} cannot load the graph to be measured: {exc}") from exc
 

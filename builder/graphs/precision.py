@@ -7,6 +7,7 @@ import onnxruntime as ort
 
 from builder.graphs import fp16, int8
 from builder.graphs.observe import Feed, again
+from builder.graphs.session import cpu_session
 from vision.errors import BuildError
 
 STEP = "precision"
@@ -54,9 +55,7 @@ def with_int8(
 def _check(model: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(model)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        cpu_session(model.SerializeToString())
     except Exception as exc:
         raise BuildError(
             STEP, f"ONNX Runtime {ort.__version__} cannot load the converted graph ({exc}); build with --precision fp32"

@@ -10,9 +10,10 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from builder.parity.tensors import Tensor, difference, std_of, steps_of
-from builder.parity.variants import Steps, variants
+from builder.parity.variants import variants
 from vision.contract import Contract, Input, Normalise
 from vision.errors import JetserveError
+from vision.plan import Steps
 from vision.transforms import Preprocessor
 
 AGREE = 0.05

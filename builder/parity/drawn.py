@@ -20,7 +20,7 @@ Result = Detections | Classification | None
 
 def pictures(contract: Contract, image_bgr: Image, source: Result, published: Result, gap: Map | None) -> Pictures:
     """The photo with either side's answer on it, and where the tensors differ."""
-    small, scale = _small(image_bgr)
+    small, scale = shrunk(image_bgr, LONG_EDGE)
     return Pictures(_drawn(contract, small, scale, source), _drawn(contract, small, scale, published), _heat(gap))
 
 
@@ -36,9 +36,10 @@ def _drawn(contract: Contract, small: Image, scale: float, result: Result) -> Im
     return annotated(small, boxes, labels)
 
 
-def _small(image: Image) -> tuple[Image, float]:
+def shrunk(image: Image, long_edge: int) -> tuple[Image, float]:
+    """The picture, no side longer than that, and by how much it was scaled."""
     height, width = image.shape[:2]
-    scale = min(1.0, LONG_EDGE / max(height, width))
+    scale = min(1.0, long_edge / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if scale == 1.0:
         return image, scale

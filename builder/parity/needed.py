@@ -1,10 +1,29 @@
 """Whether a tolerance says what its task needs; what it leaves out would be compared by nobody."""
 
 from builder.recipes.parts import Precision, Tolerance
+from builder.recipes.recipe import FILE, Recipe
 from vision.contract import ClassifierHead, Head
 from vision.errors import BuildError
 
 STEP = "parity"
+
+
+def tolerance_of(recipe: Recipe, precision: Precision, head: Head | None = None) -> Tolerance:
+    """The recipe's, and, where the head is known, one that says all that its task needs.
+
+    Raises:
+        BuildError: there is none for that precision, or as `check_tolerance`.
+    """
+    found = recipe.parity.tolerances.get(precision)
+    if found is None:
+        raise BuildError(
+            STEP,
+            f"{recipe.folder / FILE} has tolerances for {', '.join(recipe.parity.tolerances) or 'nothing'}, expected "
+            f"parity.tolerances.{precision}: say there how far {precision} may be from the source",
+        )
+    if head is not None:
+        check_tolerance(head, found, precision)
+    return found
 
 
 def check_tolerance(head: Head, tolerance: Tolerance, precision: Precision) -> None:

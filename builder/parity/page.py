@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from builder.parity.drawn import shrunk
 from builder.parity.report import ImageParity, ParityReport, Pictures
 
 MAX_PICTURES = 40
@@ -160,12 +161,7 @@ def _figures(image: ImageParity, pictures: Pictures, edge: int, quality: int) ->
 
 
 def _data_url(picture: NDArray[np.uint8], edge: int, quality: int) -> str:
-    height, width = picture.shape[:2]
-    scale = min(1.0, edge / max(height, width))
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-    ok, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    ok, data = cv2.imencode(".jpg", shrunk(picture, edge)[0], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode() if ok else ""
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from builder.graphs.overflow import first_overflow
+from builder.graphs.session import cpu_session
 from builder.verify import Side
 
 CUT = 1.5
@@ -124,10 +125,7 @@ def _with_activations(side: Side) -> tuple[ort.InferenceSession, dict[str, Range
     scales = dict(_activation_scales(model))
     known = {output.name for output in model.graph.output}
     model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in scales if name not in known)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]), scales
+    return cpu_session(model.SerializeToString(), as_written=True), scales
 
 
 def _activation_scales(model: onnx.ModelProto) -> Iterator[tuple[str, Range]]:

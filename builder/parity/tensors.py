@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vision.contract import Contract, Normalise, Step, ToRgb
+from vision.contract import Contract, Normalise, ToRgb
+from vision.plan import Steps
 from vision.tensor import normalised
 
 Tensor = NDArray[np.float32]
@@ -13,7 +14,7 @@ Map = NDArray[np.float32]
 """[h, w], the largest difference of the three channels on the 0-255 scale."""
 
 
-def steps_of(contract: Contract) -> tuple[Step, ...]:
+def steps_of(contract: Contract) -> Steps:
     """Every step from decoded pixels to the network, whether done before or inside the graph."""
     return (*contract.preprocess, *contract.in_graph)
 

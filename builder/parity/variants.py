@@ -21,10 +21,11 @@ from vision.contract import (
     Step,
     ToRgb,
 )
+from vision.crop import Crop
+from vision.pad import Pad
+from vision.plan import Steps
+from vision.resize import Resize
 
-Steps = tuple[Step, ...]
-Resize = ResizeStretch | ResizeKeepRatio | ResizeToFit | ResizeShorterEdge
-Pad = PadToSize | PadToDivisor | PadCentred
 ROUNDINGS: dict[type[Step], tuple[str, ...]] = {
     ResizeKeepRatio: ("mmcv", "mmdeploy"),
     ResizeToFit: ("half_even", "floor"),
@@ -53,8 +54,8 @@ def _colours(steps: Steps) -> Iterator[tuple[str, Steps]]:
         place = next((n for n, step in enumerate(steps) if isinstance(step, Normalise)), len(steps))
         toggled = (*steps[:place], ToRgb(), *steps[place:])
     yield text, toggled
-    yield f"{text}, mean and std with them", _with_statistics(toggled, reverse=True)
-    yield "mean and std are in the other order of channels (RGB or BGR)", _with_statistics(steps, reverse=True)
+    yield f"{text}, mean and std with them", _with_reversed_statistics(toggled)
+    yield "mean and std are in the other order of channels (RGB or BGR)", _with_reversed_statistics(steps)
 
 
 def _statistics(steps: Steps) -> Iterator[tuple[str, Steps]]:
@@ -148,8 +149,8 @@ def _paddings(steps: Steps, source: Tensor) -> Iterator[tuple[str, Steps]]:
 
 def _crops(steps: Steps, source: Tensor) -> Iterator[tuple[str, Steps]]:
     hw = (source.shape[1], source.shape[2])
-    if any(isinstance(step, CenterCrop | CropCentralSquare) for step in steps):
-        kept = tuple(step for step in steps if not isinstance(step, CenterCrop | CropCentralSquare))
+    if any(isinstance(step, Crop) for step in steps):
+        kept = tuple(step for step in steps if not isinstance(step, Crop))
         yield "nothing is cropped", kept
     for step in steps:
         if isinstance(step, CropCentralSquare):
@@ -170,10 +171,9 @@ def _corner(steps: Steps, source: Tensor) -> tuple[float, float, float]:
     return first, second, third
 
 
-def _with_statistics(steps: Steps, *, reverse: bool) -> Steps:
+def _with_reversed_statistics(steps: Steps) -> Steps:
     return tuple(
-        Normalise(mean=step.mean[::-1], std=step.std[::-1]) if isinstance(step, Normalise) and reverse else step
-        for step in steps
+        Normalise(mean=step.mean[::-1], std=step.std[::-1]) if isinstance(step, Normalise) else step for step in steps
     )
 
 

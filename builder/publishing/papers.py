@@ -8,12 +8,12 @@ from typing import Any
 from builder.conversion import Candidate, sha256
 from builder.exporter import Export
 from builder.parity.report import ParityReport
+from builder.publishing.inventory import BUILD, PARITY
 from builder.recipes.parts import Target
 from builder.recipes.recipe import FILE
 from vision.contract import Contract
 
-BUILD = "build.json"
-PARITY_NUMBERS, PARITY_PAGE = "parity.json", "parity.html"
+PARITY_NUMBERS, PARITY_PAGE = PARITY, "parity.html"
 BUILD_VERSION = 1
 
 

@@ -23,19 +23,23 @@ def check_place(repository: Path, name: str, target: Target) -> None:
     Raises:
         BuildError: the repository is not writable, or serves a model of that name to other machines.
     """
-    _check_writable(repository)
+    check_writable(repository, "--repository", STEP)
     _check_neighbours(repository / name, target)
 
 
-def _check_writable(repository: Path) -> None:
-    """Whether it, or the folder that it would be made in, takes files."""
-    there = repository.absolute()
+def check_writable(folder: Path, option: str, step: str) -> None:
+    """Find out whether it, or the folder that it would be made in, takes files; nothing is written.
+
+    Raises:
+        BuildError: at `step`, naming the `option` that says another.
+    """
+    there = folder.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
-        raise BuildError(STEP, f"cannot write to {repository}: {there} is no folder; give another --repository")
+        raise BuildError(step, f"cannot write to {folder}: {there} is no folder; give another {option}")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise BuildError(STEP, f"cannot write to {repository}: {there} is not writable; give another --repository")
+        raise BuildError(step, f"cannot write to {folder}: {there} is not writable; give another {option}")
 
 
 def _check_neighbours(model: Path, target: Target) -> None:
@@ -44,7 +48,7 @@ def _check_neighbours(model: Path, target: Target) -> None:
     found = config_from_bytes(config.read_bytes()) if config.is_file() else None
     if found is not None and (found.backend == "tensorrt") != (target == "tensorrt"):
         raise BuildError(
-            "publish",
+            STEP,
             f"{model} serves a model for Triton's {found.backend} backend, and this build is for --target {target}: "
             f"give another --repository, or leave it out for {REPOSITORIES[target]}",
         )

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builder.publishing.repository import CONFIG, Files, Published, publish
+from builder.archive import file_from_path
+from builder.publishing.inventory import CONTRACT, GRAPH, MODEL_PY
+from builder.publishing.repository import CONFIG, Files, Published, checked_name, publish, served_version
 from builder.publishing.triton_config import Serving, config_text
 from builder.verify import Side
 from vision.contract import Contract, contract_from_json
@@ -33,15 +35,15 @@ def published(side: Side, publication: Publication) -> Published:
         BuildError: the repository cannot be written; it is as it was.
     """
     try:
-        backend = {"model.py": BACKEND_FILE.read_bytes()} if publication.serving.backend == "python" else {}
+        backend = {MODEL_PY: BACKEND_FILE.read_bytes()} if publication.serving.backend == "python" else {}
     except OSError as exc:
         raise BuildError("publish", f"cannot read {BACKEND_FILE}: {exc.strerror}; the checkout is incomplete") from exc
 
     def files_of(version: int, contract: Contract = side.contract) -> Files:
         config = config_text(publication.name, version, contract, publication.serving)
         return {
-            "model.onnx": side.model,
-            "contract.json": contract.to_json().encode(),
+            GRAPH: side.model,
+            CONTRACT: contract.to_json().encode(),
             **backend,
             CONFIG: config.encode(),
         }
@@ -50,8 +52,8 @@ def published(side: Side, publication: Publication) -> Published:
         """Byte for byte, but for when and with which tools it was made."""
         folder = model / str(version)
         try:
-            served = contract_from_json((folder / "contract.json").read_bytes())
-            files = files_of(version, _made_like(side.contract, served))
+            before = contract_from_json((folder / CONTRACT).read_bytes())
+            files = files_of(version, _made_like(side.contract, before))
             alike = all((folder / name).read_bytes() == content for name, content in files.items())
             return alike and (model / CONFIG).read_bytes() == files[CONFIG]
         except (OSError, ContractError):
@@ -63,6 +65,20 @@ def published(side: Side, publication: Publication) -> Published:
     if publication.force:
         return publish(publication.repository, publication.name, all_files_of)
     return publish(publication.repository, publication.name, all_files_of, is_same, publication.papers)
+
+
+def served(repository: Path, name: str) -> tuple[Path, Side]:
+    """The folder of a model's served version, and what is in it.
+
+    Raises:
+        BuildError: no such name, or no such model.
+    """
+    version = served_version(repository / checked_name(name))
+    if version is None:
+        raise BuildError("read", f"{repository} has no model {name!r}; build it first: python -m builder build RECIPE")
+    folder = repository / name / str(version)
+    contract = contract_from_json(file_from_path(folder / CONTRACT))
+    return folder, Side(file_from_path(folder / GRAPH), contract)
 
 
 def told(result: Published) -> str:

@@ -12,13 +12,13 @@ preprocess:                             # steps of the contract, see vision/cont
 postprocess: {head: classifier, scores: output, activation: softmax, top_k: 5}
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from builder.archive import file_from_path
+from builder.archive import MAX_TEXT_BYTES, file_from_path
+from builder.recipes.parts import Part, Precision
 from builder.recipes.recipe_errors import told
 from builder.recipes.yaml_document import document_from_yaml
 from builder.source import Source, Wishes, labels_from_file
@@ -26,24 +26,43 @@ from vision.contract import ClassifierHead, Head, Step
 from vision.errors import BuildError
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class RecipeInput(_Part):
+class RecipeInput(Part):
     name: str
     layout: Literal["NHWC", "NCHW"]
 
 
-class Recipe(_Part):
-    """One recipe file, as in the module's docstring."""
+class Description(Part):
+    """All that a bare ONNX does not say, but for its labels."""
 
     task: Literal["detection", "classification"]
-    labels: str | Annotated[tuple[str, ...], Field(min_length=1)]
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Precision
     input: RecipeInput
     preprocess: tuple[Step, ...]
     postprocess: Head
+
+    def source(self, path: Path, labels: tuple[str, ...], head: Head) -> Source:
+        """The ONNX file with it.
+
+        Raises:
+            BuildError: the file cannot be read.
+        """
+        return Source(
+            name=path.name,
+            onnx=file_from_path(path),
+            task=self.task,
+            labels=labels,
+            input_name=self.input.name,
+            layout=self.input.layout,
+            preprocess=self.preprocess,
+            postprocess=head,
+            precision=self.precision,
+        )
+
+
+class Recipe(Description):
+    """One recipe file, as in the module's docstring."""
+
+    labels: str | Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 def recipe_from_text(text: str, where: str) -> Recipe:
@@ -53,9 +72,8 @@ def recipe_from_text(text: str, where: str) -> Recipe:
         BuildError: no YAML, or each field that is missing, unknown or wrong.
     """
     try:
-        document = document_from_yaml(text)
-        as_json = json.dumps(document)  # there a list is a tuple, even strictly
-    except (TypeError, ValueError, RecursionError) as exc:
+        document, as_json = document_from_yaml(text)
+    except ValueError as exc:
         raise BuildError("contract", f"recipe {where} is not YAML of plain values: {exc}") from exc
     try:
         return Recipe.model_validate_json(as_json)
@@ -70,21 +88,11 @@ def source_from_onnx(path: Path, recipe_path: Path, wishes: Wishes) -> Source:
         BuildError: either cannot be read, or the recipe is incomplete.
     """
     try:
-        text = file_from_path(recipe_path).decode()
+        text = file_from_path(recipe_path, MAX_TEXT_BYTES).decode()
     except UnicodeDecodeError as exc:
         raise BuildError("read", f"recipe {recipe_path} is not UTF-8 text ({exc})") from exc
     recipe = recipe_from_text(text, str(recipe_path))
-    return Source(
-        name=path.name,
-        onnx=file_from_path(path),
-        task=recipe.task,
-        labels=_labels(recipe, recipe_path, wishes),
-        input_name=recipe.input.name,
-        layout=recipe.input.layout,
-        preprocess=recipe.preprocess,
-        postprocess=_head(recipe.postprocess, wishes),
-        precision=recipe.precision,
-    )
+    return recipe.source(path, _labels(recipe, recipe_path, wishes), _head(recipe.postprocess, wishes))
 
 
 def _labels(recipe: Recipe, recipe_path: Path, wishes: Wishes) -> tuple[str, ...]:

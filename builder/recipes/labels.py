@@ -27,12 +27,14 @@ def repeated_labels(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def labels_from_text(text: str, where: str) -> tuple[str, ...]:
-    """One label a line, in the order of the label ids; a byte order mark and empty lines at the end are no labels.
+    r"""One label a line, in the order of the label ids; a byte order mark and empty lines at the end are no labels.
+
+    Lines end in \n or \r\n, and in nothing else that Unicode calls an end: a label that holds such is to be seen.
 
     Raises:
         LabelsError: an empty line, which would shift every id after it, or no labels at all.
     """
-    return labels_from_lines(text.removeprefix("\ufeff").rstrip().splitlines(), where)
+    return labels_from_lines(text.removeprefix("\ufeff").rstrip().replace("\r\n", "\n").split("\n"), where)
 
 
 def labels_from_lines(lines: Sequence[str], where: str) -> tuple[str, ...]:

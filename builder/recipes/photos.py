@@ -5,7 +5,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from vision.errors import BuildError
+import numpy as np
+from numpy.typing import NDArray
+
+from builder.archive import file_from_path
+from vision.decode import image_from_bytes
+from vision.errors import BuildError, RequestError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 MAX_PIXELS = 100_000_000
@@ -36,6 +41,18 @@ def photos_from_patterns(patterns: Sequence[str], root: Path, step: str) -> tupl
             )
         found.update(dict.fromkeys(photos))
     return tuple(found)
+
+
+def photo_from_path(path: Path) -> NDArray[np.uint8]:
+    """A decoded photo, uint8 [h, w, 3] BGR.
+
+    Raises:
+        BuildError: it cannot be read or decoded.
+    """
+    try:
+        return image_from_bytes(file_from_path(path), max_pixels=MAX_PIXELS)
+    except RequestError as exc:
+        raise BuildError("read", f"photo {path}: {exc.detail}") from exc
 
 
 def data_root() -> Path:

@@ -14,7 +14,6 @@ calibration: {images: [balloon/images/*.jpg]}    # beneath $JETSERVE_DATA
 evaluation: {kind: coco, images: balloon/images, annotations: balloon/val_coco.json}
 """
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -75,9 +74,8 @@ def recipe_from_folder(folder: Path) -> Recipe:
     if not path.is_file():
         raise BuildError("read", f"{folder} holds no {FILE}; expected a folder like those in recipes/")
     try:
-        document = document_from_yaml(file_from_path(path, MAX_TEXT_BYTES).decode())
-        text = json.dumps(document)  # because a list is a tuple there even strictly
-    except (TypeError, ValueError, RecursionError) as exc:
+        document, text = document_from_yaml(file_from_path(path, MAX_TEXT_BYTES).decode())
+    except ValueError as exc:
         raise BuildError("read", f"{path} is not YAML of plain values: {exc}") from exc
     try:
         recipe = Recipe.model_validate_json(text, context=folder.resolve())

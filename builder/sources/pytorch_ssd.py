@@ -16,6 +16,7 @@ from builder.archive import file_from_path
 from builder.frameworks.pytorch_ssd.labels import foreground_labels
 from builder.frameworks.pytorch_ssd.layout import BOXES, SCORES, head, steps
 from builder.graphs.graph import model_from_bytes
+from builder.graphs.session import cpu_session
 from builder.recipes.parts import Checkpoint, LabelSettings, Part, RecipePath
 from builder.source import Source, labels_from_file
 from vision.contract import SsdHead, Step
@@ -75,7 +76,7 @@ def _layout(data: bytes, name: str) -> tuple[str, tuple[int, int], int]:
     """
     model_from_bytes(data, name)
     try:
-        session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+        session = cpu_session(data)
     except Exception as exc:
         raise BuildError(STEP, f"ONNX Runtime {ort.__version__} cannot load {name}: {exc}") from exc
     taken = {value.name: value.shape for value in session.get_inputs()}

@@ -6,11 +6,11 @@ from typing import Literal
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from pydantic import PositiveInt
 
 from builder.archive import file_from_path
 from builder.graphs import graph
+from builder.graphs.session import cpu_session
 from builder.recipes.parts import LabelSettings, Part, RecipePath, Serve
 from builder.source import Source, Wishes, labels_from_file
 from builder.sources.ultralytics import UltralyticsMetadata, is_ultralytics, metadata_from_model
@@ -195,11 +195,8 @@ def _shapes_seen(model: onnx.ModelProto, size_hw: tuple[int, int]) -> dict[str, 
     """The outputs' shapes when the graph is run once: Ultralytics' exports with dynamic axes leave every side open."""
     [value] = graph.inputs(model)
     names = [output.name for output in model.graph.output]
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
     try:
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        arrays = session.run(names, {value.name: np.zeros((1, 3, *size_hw), np.float32)})
+        arrays = cpu_session(model.SerializeToString()).run(names, {value.name: np.zeros((1, 3, *size_hw), np.float32)})
     except Exception as exc:
         raise BuildError("check", f"the graph leaves its outputs' shapes open, and cannot be run: {exc}") from exc
     return {name: np.asarray(array).shape for name, array in zip(names, arrays, strict=True)}

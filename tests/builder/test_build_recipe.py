@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from builder.recipes.recipe import recipe_from_folder
 from builder.sources.onnx import OnnxSource
@@ -12,6 +13,10 @@ from tests.builder.recipes import TOLERANCE, onnx_source, write_recipe
 from vision.errors import BuildError
 
 ROOT = Path(__file__).parents[2]
+TENFOLD = [(f"&a{number}", ", ".join([f"*a{number - 1}"] * 10)) for number in range(1, 12)]
+LAUGHS = "first: &a0 [lol]\n" + "".join(f"{name[1:]}: {name} [{ten}]\n" for name, ten in TENFOLD)
+MERGED = "first: &a0 {k: lol}\n" + "".join(f"{name[1:]}: {name} {{<<: [{ten}]}}\n" for name, ten in TENFOLD)
+"""Each line stands for ten of the one before."""
 
 
 def refused(folder: Path, *parts: str) -> None:
@@ -126,6 +131,9 @@ def test_labels_in_the_recipe_are_held_to_what_a_file_is(tmp_path: Path, labels:
         ("name: a\nname: b\n", "'name' stands in line 1 and again in line 2"),
         ("serve: {top_k: 1, top_k: 2}", "'top_k' stands in line 1"),
         ("[" * 100_000, "nested too deep"),
+        (LAUGHS, "its aliases (*name) make it grow by more than 1048576 characters: write out what is meant"),
+        (MERGED, "its aliases (*name)"),
+        ("name: &a [*a]", "an alias stands within what it names"),
     ],
 )
 def test_what_is_wrong_with_the_whole_file(tmp_path: Path, text: str, said: str) -> None:
@@ -133,6 +141,17 @@ def test_what_is_wrong_with_the_whole_file(tmp_path: Path, text: str, said: str)
     write_recipe(tmp_path)
     (tmp_path / "recipe.yaml").write_text(text)
     refused(tmp_path, said)
+
+
+def test_an_alias_stands_for_what_it_names(tmp_path: Path) -> None:
+    """Aliases as people write them, once or twice, are YAML like any other."""
+    write_recipe(tmp_path)
+    recipe = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
+    recipe["parity"]["tolerances"]["fp16"] = recipe["parity"]["tolerances"]["fp32"]
+    (tmp_path / "recipe.yaml").write_text(text := yaml.safe_dump(recipe))
+    assert "*id001" in text
+    tolerances = recipe_from_folder(tmp_path).parity.tolerances
+    assert tolerances["fp16"] == tolerances["fp32"]
 
 
 @pytest.mark.parametrize(

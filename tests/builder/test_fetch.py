@@ -23,6 +23,22 @@ SHA = hashlib.sha256(CONTENT).hexdigest()
 OTHER = hashlib.sha256(b"other").hexdigest()
 
 
+STRANGERS: dict[str, tuple[bytes, list[str]]] = {
+    "page": (
+        b"\n<!-- a comment -->\n<!DOCTYPE html><html><head><title>\n Sign in\n to GitHub </title></head></html>",
+        ["a web page, 'Sign in to GitHub'", "wants a login", "address of the file itself"],
+    ),
+    "untitled": (b"\xef\xbb\xbf<html lang=en><body>404</body></html>", ["a web page: ", "address of the file itself"]),
+    "comments": (b"<!-- -->" * 1000 + b"<!DOCTYPE HTML PUBLIC>", ["a web page: "]),
+    "json": (b'{"message": "Not Found"}', ['a message in JSON, \'{"message": "Not Found"}\'', "why there is no file"]),
+    "xml": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', ["a message in XML", "AccessDenied"]),
+    "pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 13251211\n",
+        ["a Git LFS pointer to a file of 13,251,211 bytes", "git lfs pull"],
+    ),
+}
+
+
 class Server(ThreadingHTTPServer):
     """Serves CONTENT at every path, and can be told to be difficult."""
 
@@ -186,6 +202,25 @@ def test_a_download_with_the_wrong_hash_is_not_kept(fetch: Fetch, server: Server
     """The message says what was expected and what came, and nothing of it can be used by mistake."""
     refused(fetch, CheckpointUrl(url=server.url(), sha256=OTHER), SHA, OTHER, server.url())
     assert cached() == []
+
+
+@pytest.mark.parametrize(("content", "parts"), STRANGERS.values(), ids=STRANGERS)
+def test_what_came_in_place_of_a_checkpoint_is_told(
+    fetch: Fetch, server: Server, tmp_path: Path, content: bytes, parts: list[str]
+) -> None:
+    """By its first bytes, whatever its hash: as a download, which is not kept, and as a file beside the recipe."""
+    server.content = content
+    refused(fetch, CheckpointUrl(url=server.url(), sha256=SHA), f"{server.url()}: ", *parts)
+    assert cached() == []
+    (tmp_path / "net.pth").write_bytes(content)
+    refused(fetch, CheckpointFile(file="net.pth"), "net.pth: ", *parts)
+
+
+@pytest.mark.parametrize("content", [b"{\x00\x01" + bytes(range(256)), b"<html"[:3], b"PK\x03\x04 <html>"])
+def test_what_only_begins_like_text_is_left_to_its_hash(fetch: Fetch, tmp_path: Path, content: bytes) -> None:
+    """Weights may begin with any byte."""
+    (tmp_path / "net.pth").write_bytes(content)
+    assert fetch(CheckpointFile(file="net.pth")).sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_a_name_at_odds_with_the_hash_is_refused_before_the_download(fetch: Fetch, server: Server) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.recipes.labels import LabelsError, labels_from_file, labels_from_lines
+from builder.recipes.labels import LabelsError, labels_from_file, labels_from_lines, problem_of_label
 from builder.source import labels_from_file as checked_labels
 from vision.errors import BuildError
 
@@ -43,6 +43,14 @@ def test_what_would_shift_ids_is_refused(tmp_path: Path, content: bytes, part: s
     with pytest.raises(BuildError, match=part) as caught:
         checked_labels(path)
     assert caught.value.step == "contract"
+
+
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
+def test_only_newlines_end_a_line(tmp_path: Path, end: str) -> None:
+    """What else Unicode calls an end of line shifts no id: the label that holds it is named."""
+    (tmp_path / "labels.txt").write_bytes(f"traffic{end}light\r\ndog\n".encode())
+    assert labels_from_file(tmp_path / "labels.txt") == (f"traffic{end}light", "dog")
+    assert "must be printable" in (problem_of_label(f"traffic{end}light") or "")
 
 
 def test_a_list_in_a_recipe_is_held_to_the_same() -> None:

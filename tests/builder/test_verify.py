@@ -113,7 +113,8 @@ def test_a_graph_that_declares_another_shape_than_it_gives_is_refused(importer: 
 
 def test_a_batch_that_mixes_its_images_is_refused(importer: Importer, bundle_with: Bundle) -> None:
     """A graph that declares a dynamic batch and normalises across it answers otherwise than image by image."""
-    importer.refused(classifying(bundle_with, mixing()), "verify", "batch of 2", "--max-batch 1")
+    told = ("batch of 2", "--max-batch 1", "serve.max_batch: 1 in the recipe")
+    importer.refused(classifying(bundle_with, mixing()), "verify", *told)
 
 
 def test_a_batch_that_mixes_its_images_a_little_is_refused(importer: Importer, bundle_with: Bundle) -> None:

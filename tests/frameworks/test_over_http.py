@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from builder.__main__ import main as builder
-from builder.commands.evaluate import published
 from builder.conversion import checked
 from builder.evaluate.predictions import Prediction
 from builder.evaluate.samples import photos_below
@@ -18,6 +17,7 @@ from builder.exporter import exported
 from builder.parity import require
 from builder.parity.compare import compare
 from builder.progress import Progress
+from builder.publishing.publication import served
 from builder.recipes.parts import Tolerance
 from builder.recipes.photos import SUFFIXES, data_root
 from builder.recipes.recipe import Recipe, recipe_from_folder
@@ -57,7 +57,7 @@ def ends(
         assert builder(["build", str(request.param), "--name", name, "--repository", str(triton.repository)]) == 0
     triton.load(name)
     with no_settings(), running_gateway(triton.address) as gateway, closing(Server(gateway.url)) as server:
-        _, side = published(triton.repository, name)
+        _, side = served(triton.repository, name)
         yield Ends(recipe, ServerSide(server, name), side, recipe.parity.tolerances["fp32"])
 
 

@@ -5,7 +5,6 @@ OpenMMLab's trainers pickle the history of their losses beside the weights (mmen
 """
 
 import pickle
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from mmengine.logging.history_buffer import HistoryBuffer
 
 from builder.frameworks.job import JobError
 from builder.frameworks.openmmlab import mmcls
+from builder.frameworks.state_dict import loaded
 
 SHOWN = 5
 """Keys in a message; there may be hundreds."""
@@ -35,12 +35,12 @@ def weights_from_file(path: Path, *, trusted: bool = False) -> Weights:
     Raises:
         JobError: it is broken, holds no weights, or holds more than is read unless `trusted`.
     """
-    loaded = _loaded(path, trusted)
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
+    content = loaded(path, trusted=trusted, known=types_of_mmengine())
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        kinds = ", ".join(map(str, list(loaded)[:SHOWN])) if isinstance(loaded, dict) else type(loaded).__name__
+        kinds = ", ".join(map(str, list(content)[:SHOWN])) if isinstance(content, dict) else type(content).__name__
         raise JobError("export", f"{path.name} holds no state_dict of tensors, but {kinds}; expected a checkpoint")
-    meta = loaded.get("meta")
+    meta = content.get("meta")
     return Weights(mmcls.state_dict_from_old(state), meta if isinstance(meta, dict) else {})
 
 
@@ -74,39 +74,6 @@ def load_into(model: torch.nn.Module, weights: Weights, name: str) -> None:
             f"{name} is a checkpoint of another architecture than the configuration ({len(own)} tensors): {told}. "
             "Give the configuration that it was trained with",
         )
-
-
-def _loaded(path: Path, trusted: bool) -> Any:
-    try:
-        with torch.serialization.safe_globals(types_of_mmengine()):
-            return torch.load(path, map_location="cpu", weights_only=not trusted)
-    except pickle.UnpicklingError as exc:
-        if "Weights only" not in str(exc) or "operand" in str(exc):  # an opcode that pickle does not have
-            raise _broken(path, exc) from exc
-        raise JobError("export", f"{path.name} {_refusal(exc)}") from exc
-    except OSError as exc:
-        raise JobError("export", f"{path} cannot be read: {exc}") from exc
-    except Exception as exc:  # torch raises whatever its readers do
-        raise _broken(path, exc) from exc
-
-
-def _broken(path: Path, exc: Exception) -> JobError:
-    size = path.stat().st_size
-    reason = str(exc).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0].partition(". ")[0]
-    return JobError(
-        "export",
-        f"{path.name} ({size:,} bytes) is no checkpoint that torch can read ({type(exc).__name__}: {reason}); was it "
-        "cut off? Fetch it again",
-    )
-
-
-def _refusal(exc: Exception) -> str:
-    named = re.search(r"GLOBAL (\S+)", str(exc))
-    what = named[1] if named else str(exc).partition("\n")[0]
-    return (
-        f"holds pickled objects beyond tensors ({what}). Reading them can run any code, so they are refused. If you "
-        "know who made the file, --trust-checkpoint reads it and runs what is in it"
-    )
 
 
 def _statistic(owner: Any, name: str) -> Any:

@@ -25,7 +25,7 @@ TRACED_HW = (480, 640)
 
 def export(job: Job, telling: Telling) -> None:
     """Write `model.onnx`, `source.json`, and in `sdk/` the bundle of mmdeploy's SDK."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=job.out) as folder:  # the builder's, who deletes it if this is killed
         scratch = Path(folder)
         trained = trained_from_job(job, scratch)
         steps = steps_of(trained.config)
@@ -67,7 +67,7 @@ def export(job: Job, telling: Telling) -> None:
 
 def infer(job: Job, telling: Telling) -> None:
     """Write an answer for each photo."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=job.out) as scratch:
         answer_of = inference_of(trained_from_job(job, Path(scratch)), job.score_floor)
         for number, photo in enumerate(job.photos):
             telling.progress(number, len(job.photos), photo.name)

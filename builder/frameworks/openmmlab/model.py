@@ -11,9 +11,9 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import set_random_seed
 
 from builder.frameworks.job import Job, JobError
+from builder.frameworks.labels import labels_from_setting
 from builder.frameworks.openmmlab import config as configs
 from builder.frameworks.openmmlab.checkpoint import load_into, weights_from_file
-from builder.recipes.labels import LabelsError, labels_from_file
 
 NOISE_HW = (128, 128)
 
@@ -41,10 +41,11 @@ def trained_from_job(job: Job, scratch: Path) -> Trained:
     weights = None
     if job.checkpoint is not None:
         weights = weights_from_file(job.checkpoint, trusted=job.trust_checkpoint)
+    file = job.source.get("labels")
     labels = configs.labels_of(
         config,
         weights.meta if weights else {},
-        job.labels or _listed(job.source.get("labels")),
+        job.labels or (None if file is None else labels_from_setting(file)),
         checked=job.source.get("labels_checked", True),
     )
     model = _model(config, job.seed, drawn=weights is None)
@@ -54,13 +55,6 @@ def trained_from_job(job: Job, scratch: Path) -> Trained:
     # Lists and strings, as weights_only reads them.
     torch.save({"state_dict": model.state_dict(), "meta": {"dataset_meta": {"classes": list(labels)}}}, plain)
     return Trained(config, plain, labels)
-
-
-def _listed(path: str | None) -> tuple[str, ...] | None:
-    try:
-        return None if path is None else labels_from_file(Path(path))
-    except LabelsError as exc:
-        raise JobError("contract", str(exc)) from exc
 
 
 def _model(config: Config, seed: int, *, drawn: bool) -> Any:

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from builder.frameworks.job import Answer, Job, JobError, Telling
+from builder.frameworks.labels import labels_from_setting
 from builder.frameworks.pytorch_ssd.checkpoint import network_from_job
 from builder.frameworks.pytorch_ssd.labels import foreground_labels
 from builder.frameworks.pytorch_ssd.layout import BOXES, INPUT, SCORES, head, steps
 from builder.frameworks.pytorch_ssd.network import Mb1Ssd
 from builder.frameworks.pytorch_ssd.predictor import detections_from_outputs, tensor_from_image
 from builder.frameworks.pytorch_ssd.priors import INPUT_SIZE
-from builder.frameworks.torchvision.jobs import labels_from_setting
 
 OPSET = 13
 TOOLS = ("torch", "onnx", "numpy", "opencv-python-headless")

@@ -2,10 +2,8 @@
 
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -15,6 +13,7 @@ from torch import nn
 from torchvision import transforms
 
 from builder.frameworks.job import Answer, Job, JobError, Telling
+from builder.frameworks.labels import labels_from_setting
 from builder.frameworks.state_dict import state_dict_from_file
 from builder.frameworks.torchvision.architecture import load_checkpoint, model_from_name
 from builder.frameworks.torchvision.preprocessing import (
@@ -23,7 +22,6 @@ from builder.frameworks.torchvision.preprocessing import (
     transforms_from_declaration,
 )
 from builder.frameworks.torchvision.steps import network_hw, steps_from_transforms
-from builder.recipes.labels import LabelsError, labels_from_file, labels_from_lines
 
 TOP_K = 5
 INPUT, OUTPUT = "input", "output"
@@ -93,20 +91,6 @@ def _trained(job: Job) -> Trained:
         state = state_dict_from_file(job.checkpoint, trusted=job.trust_checkpoint)
         load_checkpoint(model, state, architecture, len(labels))
     return Trained(model, _transform(job, model), labels)
-
-
-def labels_from_setting(setting: str | Sequence[str]) -> tuple[str, ...]:
-    """One label a line of the file named, or the list that is given.
-
-    Raises:
-        JobError: what `builder.recipes.labels` finds wrong.
-    """
-    try:
-        if isinstance(setting, str):
-            return labels_from_file(Path(setting))
-        return labels_from_lines(setting, "the recipe's list of labels")
-    except LabelsError as exc:
-        raise JobError("contract", str(exc)) from exc
 
 
 def _transform(job: Job, model: nn.Module) -> transforms.Compose:

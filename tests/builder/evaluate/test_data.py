@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from builder.evaluate.data import Settings, check_labels, dataset_from_settings
+from builder.evaluate.data import check_labels, dataset_from_settings
 from builder.evaluate.samples import Box, Dataset
 from builder.evaluate.settings import Evaluation
 from vision.errors import BuildError
@@ -27,7 +27,7 @@ def photo(path: Path, width: int = 60, height: int = 40) -> None:
 
 
 def read(root: Path, **settings: Any) -> Dataset:
-    adapter: TypeAdapter[Settings] = TypeAdapter(Evaluation)
+    adapter: TypeAdapter[Evaluation] = TypeAdapter(Evaluation)
     return dataset_from_settings(adapter.validate_json(json.dumps(settings), context=root), root)
 
 
