@@ -11,7 +11,7 @@ BALLOON := recipes/balloon-rtmdet/sdk
 LOCAL = $(VENV)/gateway/bin/python -m gateway.local
 WHERE = --repository $(REPOSITORY) --run-folder $(RUN_FOLDER)
 
-.PHONY: help setup setup-dev setup-frameworks models build build-all run run-background stop test test-frameworks check fmt bench lock clean
+.PHONY: help setup setup-dev setup-frameworks models build build-all run run-background stop test test-frameworks check fmt generate bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -72,6 +72,9 @@ check: setup-dev ## format, lint, who imports whom, types
 fmt: setup-dev ## mend format and lint
 	@$(DEV)/ruff format .
 	@$(DEV)/ruff check --fix .
+
+generate: setup-dev ## the synchronous client anew, from the asynchronous one
+	@$(DEV)/python -m tests.clients.generated
 
 bench: setup-dev models ## pixels beside mmdeploy's, gateway beside a bare loop; records in benchmarks/out
 	@$(DEV)/python -m benchmarks $(ARGS)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 
 from benchmarks import record
+from gateway.local.settings import PORTS
 from tests.ports import free_ports
 
 OUT = record.ROOT / "benchmarks/out"
@@ -14,8 +15,7 @@ GATEWAY_PYTHON = record.ROOT / ".venv/gateway/bin/python"
 
 def main() -> None:
     subprocess.run([sys.executable, "-m", "benchmarks.pixels", "--out", str(OUT / "pixels.json")], check=True)
-    names = ("GATEWAY_PORT", "TRITON_GRPC_PORT", "TRITON_HTTP_PORT", "TRITON_METRICS_PORT")
-    ports = dict(zip(names, map(str, free_ports(len(names))), strict=True))
+    ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
     with tempfile.TemporaryDirectory() as folder:
         local = [str(GATEWAY_PYTHON), "-m", "gateway.local"]
         where = ["--run-folder", folder]

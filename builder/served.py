@@ -3,7 +3,7 @@
 import time
 
 from builder.evaluate.predictions import FLOOR, MOST_BOXES, MOST_CLASSES, Prediction
-from clients.gateway import GatewayClient
+from clients.gateway_sync import GatewayClient
 from vision.contract import Contract
 from vision.errors import BuildError, CapacityError
 
@@ -16,7 +16,7 @@ class Server:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client = GatewayClient(url)
+        self._client = GatewayClient(url, retries=0)  # `answer` has a patience of its own
 
     def contract(self, model: str) -> tuple[Contract, str]:
         """What the server serves under a name, and which version of it.

@@ -1,10 +1,19 @@
 """What a gateway answers, as types. The gateway writes its answers with these same classes."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from vision.contract import Contract
+
+if TYPE_CHECKING:
+    import supervision
+
+    from clients.conversions import CocoAnnotation
+    from clients.photos import Photo
 
 
 class _Part(BaseModel):
@@ -102,6 +111,48 @@ class Result(_Part):
     detections: tuple[Detection, ...] | None = None
     classes: tuple[Class, ...] | None = None
     timings_ms: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as JSON has them; what does not apply is left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_supervision(self) -> "supervision.Detections":
+        """A detector's answer for the tools of `supervision`, with each label in `data["class_name"]`.
+
+        Raises:
+            ImportError: supervision is not installed.
+            InvalidArgument: a classifier's answer.
+        """
+        from clients.conversions import supervision_from_result
+
+        return supervision_from_result(self)
+
+    def to_coco(self, image_id: int, category_ids: Mapping[str, int] | None = None) -> "list[CocoAnnotation]":
+        """A detector's answer as COCO results, boxes as left, top, width, height.
+
+        Args:
+            image_id: the photo's, in the dataset.
+            category_ids: the dataset's category of each label; by default the label's place in the model's labels.
+
+        Raises:
+            InvalidArgument: a label without a category, or a classifier's answer.
+        """
+        from clients.conversions import coco_from_result
+
+        return coco_from_result(self, image_id, category_ids)
+
+    def draw(self, image: "Photo") -> NDArray[np.uint8]:
+        """The photo with what is on it drawn, uint8 [h, w, 3] BGR: a new image, as the gateway draws it.
+
+        `image` is the photo that was predicted, in any form that `predict` takes.
+
+        Raises:
+            OSError: the file cannot be read.
+            InvalidArgument: what is given is no photo, or one of another size.
+        """
+        from clients.conversions import drawn_result
+
+        return drawn_result(self, image)
 
 
 def results_from_prediction(prediction: Prediction) -> list[Result]:

@@ -28,7 +28,7 @@ def show_result(result: Result, console: Console) -> None:
             (item.label, f"{item.score:.3f}", *(f"{side:.1f}" for side in item.box.model_dump().values()))
             for item in result.detections or ()
         ]
-    _show(title, columns, rows, console, first=name)
+    show_table(title, columns, rows, console, first=name)
 
 
 def show_models(models: Sequence[Model], console: Console) -> None:
@@ -46,12 +46,15 @@ def show_models(models: Sequence[Model], console: Console) -> None:
         )
         for model in models
     ]
-    _show(
-        _plural(len(models), "model", "models"), ["model", "version", "state", "task", "size", "labels"], rows, console
+    show_table(
+        plural(len(models), "model", "models"), ["model", "version", "state", "task", "size", "labels"], rows, console
     )
 
 
-def _show(title: str, columns: Sequence[str], rows: Sequence[Row], console: Console, first: str | None = None) -> None:
+def show_table(
+    title: str, columns: Sequence[str], rows: Sequence[Row], console: Console, first: str | None = None
+) -> None:
+    """A table on a terminal, and in a pipe its rows, with `first` before each."""
     if not console.is_terminal:
         for row in rows:
             cells = row if first is None else (first, *row)
@@ -66,16 +69,18 @@ def _show(title: str, columns: Sequence[str], rows: Sequence[Row], console: Cons
     console.print(table)
 
 
-_WORDS = {"model", "state", "task", "label", "labels"}
+_WORDS = {"model", "state", "task", "label", "labels", "time"}
+"""Columns that are no numbers."""
 
 
 def _count(result: Result) -> str:
     if result.classes is not None:
-        return _plural(len(result.classes), "class", "classes")
-    return _plural(len(result.detections or ()), "object", "objects")
+        return plural(len(result.classes), "class", "classes")
+    return plural(len(result.detections or ()), "object", "objects")
 
 
-def _plural(number: int, one: str, many: str) -> str:
+def plural(number: int, one: str, many: str) -> str:
+    """`1 model`, `2 models`."""
     return f"{number} {one if number == 1 else many}"
 
 

@@ -3,23 +3,33 @@
 A client is a loop around these; one for asyncio needs no copy of them.
 """
 
-import mimetypes
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
+from clients.photos import Photo, encoded_photo
 from clients.results import Model, ModelDetail, Models, Prediction, Problem, Result, results_from_prediction
-from vision.errors import BackendFailure, CapacityError, InvalidArgument, WireError, wire_errors
+from vision.errors import (
+    BackendFailure,
+    BackendUnavailable,
+    CapacityError,
+    InvalidArgument,
+    Overloaded,
+    WireError,
+    wire_errors,
+)
 
-Photo = str | Path | bytes
-"""A file's path, or its encoded bytes."""
+DEFAULT_URL = "http://127.0.0.1:8080"
 
 UNDECLARED = "application/octet-stream"
 """What bytes without a file name are sent as; the gateway then goes by the bytes."""
+
+BUSY: Mapping[int, type[CapacityError]] = {429: Overloaded, 503: BackendUnavailable}
+"""What a proxy before the gateway says in its own words, and what it is here."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -57,17 +67,27 @@ def predict_request(
 
     Raises:
         OSError: the file cannot be read.
-        InvalidArgument: no model can have that name.
+        InvalidArgument: no model can have that name, or what is given is no photo.
     """
     given = {"score_threshold": score_threshold, "top_k": top_k, "max_detections": max_detections}
-    content, media_type = (photo, None) if isinstance(photo, bytes) else _read(Path(photo))
+    encoded = encoded_photo(photo)
     return Request(
         "POST",
         f"{_model_path(model)}/predict",
-        headers={"accept": accept, "content-type": media_type or UNDECLARED},
+        headers={"accept": accept, "content-type": encoded.media_type or UNDECLARED},
         parameters={name: str(value) for name, value in given.items() if value is not None},
-        content=content,
+        content=encoded.content,
     )
+
+
+def stream_request(model: str, mode: str, options: Mapping[str, float | None]) -> Request:
+    """The handshake of a stream; `mode` is latest or every.
+
+    Raises:
+        InvalidArgument: no model can have that name.
+    """
+    given = {name: str(value) for name, value in options.items() if value is not None}
+    return Request("GET", f"{_model_path(model)}/stream", parameters={"frames": mode} | given)
 
 
 def models_request() -> Request:
@@ -126,6 +146,26 @@ def content_from_reply(reply: Reply) -> bytes:
     return reply.content
 
 
+def not_busy(reply: Reply) -> Reply:
+    """The reply itself, where another attempt would not get another one.
+
+    Raises:
+        vision.errors.CapacityError: 429 or 503.
+    """
+    if reply.status in BUSY:
+        raise error_from_reply(reply)
+    return reply
+
+
+def retry_after_s(reply: Reply) -> float:
+    """How long the gateway wants to be left alone; 1 where it does not say, or gives a date."""
+    try:
+        given_s = float(reply.headers.get("retry-after", ""))
+    except ValueError:
+        return 1.0
+    return given_s if math.isfinite(given_s) and given_s >= 0 else 1.0
+
+
 def error_from_reply(reply: Reply) -> WireError:
     """The same class that the gateway raised."""
     try:
@@ -133,12 +173,15 @@ def error_from_reply(reply: Reply) -> WireError:
         cls = wire_errors()[problem.error]
     except (ValidationError, KeyError):
         start = reply.content[:200].decode("utf-8", "replace")
-        return BackendFailure(
+        detail = (
             f"the answer is {reply.status} {start!r}, not one of jetserve's; is this the gateway's address,"
             " and does a proxy stand before it?"
         )
+        if reply.status in BUSY:
+            return BUSY[reply.status](detail, retry_after_s(reply))
+        return BackendFailure(detail)
     if issubclass(cls, CapacityError):
-        return cls(problem.detail, _retry_after_s(reply))
+        return cls(problem.detail, retry_after_s(reply))
     return cls(problem.detail)
 
 
@@ -158,14 +201,3 @@ def _read_as(shape: type[M], reply: Reply) -> M:
             f"the answer cannot be read as {shape.__name__}: {exc.errors()[0]['msg']}; is this a jetserve gateway"
             " of about this client's version?"
         ) from exc
-
-
-def _read(path: Path) -> tuple[bytes, str | None]:
-    return path.read_bytes(), mimetypes.guess_type(path.name)[0]
-
-
-def _retry_after_s(reply: Reply) -> float:
-    try:
-        return float(reply.headers.get("retry-after", ""))
-    except ValueError:
-        return 1.0

@@ -1,4 +1,4 @@
-"""`python -m gateway`: serve HTTP until told to stop."""
+"""`python -m gateway`: serve HTTP and gRPC until told to stop."""
 
 import argparse
 import logging
@@ -8,7 +8,9 @@ from contextlib import suppress
 
 import uvicorn
 
+from gateway import websocket_protocol
 from gateway.app import app_from_settings
+from gateway.grpc.server import PortError, require_port
 from gateway.http_protocol import Protocol
 from gateway.memory import keep_freed_memory
 from gateway.settings import Settings, SettingsError, settings_from_environment, variable_of
@@ -24,6 +26,11 @@ def main() -> int:
     except SettingsError as exc:
         sys.stderr.write(f"python -m gateway: {exc}\n")
         return 2
+    try:
+        require_port(settings.host, settings.grpc_port)  # uvicorn would tell it in a traceback
+    except PortError as exc:
+        sys.stderr.write(f"python -m gateway: {exc}\n")
+        return 1
     keep_freed_memory()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     server = uvicorn.Server(config_from_settings(settings))
@@ -40,7 +47,11 @@ def config_from_settings(settings: Settings) -> uvicorn.Config:
         port=settings.port,
         loop="uvloop",
         http=Protocol,
-        ws="none",
+        ws=websocket_protocol.Protocol,
+        ws_max_size=settings.max_body_bytes,
+        ws_ping_interval=websocket_protocol.PING_S,
+        ws_ping_timeout=websocket_protocol.PONG_S,
+        ws_per_message_deflate=False,  # photos are compressed already
         access_log=False,
         log_config=None,
         server_header=False,
@@ -53,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     lines = [f"  {variable_of(name):24} {field.description}" for name, field in Settings.model_fields.items()]
     return argparse.ArgumentParser(
         prog="python -m gateway",
-        description="Serve the models of a Triton over HTTP.",
+        description="Serve the models of a Triton over HTTP and gRPC.",
         epilog="environment variables:\n" + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,4 +1,4 @@
-"""The HTTP application: routes around one service."""
+"""The application: HTTP's routes around one service, and gRPC beside them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +8,9 @@ from fastapi_offline import FastAPIOffline
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway import health, http_errors, models, predict
+from gateway import health, http_errors, models, predict, websocket
+from gateway.grpc.server import serving
+from gateway.oip import http as oip_http
 from gateway.service import running_service
 from gateway.settings import Settings
 from vision import __version__
@@ -24,8 +26,8 @@ def app_from_settings(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running_service(settings) as service:
-            app.state.service = service
+        async with running_service(settings) as service, serving(service) as grpc_port:
+            app.state.service, app.state.grpc_port = service, grpc_port
             yield
 
     # FastAPI's own /docs loads its scripts from the internet, which a Jetson in a field does not have.
@@ -41,6 +43,8 @@ def app_from_settings(settings: Settings) -> FastAPI:
     app.include_router(predict.router)
     app.include_router(models.router)
     app.include_router(health.router)
+    app.include_router(oip_http.router)
+    app.include_router(websocket.router)
     app.add_route("/", _front, include_in_schema=False)
     http_errors.install(app)
     return app

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from clients.echo import quoted
 from gateway import media_types
-from gateway.echo import quoted
 from gateway.gone import CallerGone
 from gateway.multipart import photos_from_chunks
 from gateway.photo import Photo
@@ -27,8 +27,8 @@ async def photos_from_request(request: Request, *, max_bytes: int, max_files: in
     media_type = declared.decode("latin-1").lower()
     if media_type != media_types.FORM and not media_types.is_photo(media_type):
         raise media_types.not_taken("the body", media_type)
-    _refuse_encoded(request)
-    chunks = _capped(request, max_bytes)
+    refuse_encoded(request)
+    chunks = capped_chunks(request, max_bytes)
     if media_type == media_types.FORM:
         return await photos_from_chunks(chunks, boundary=parameters.get(b"boundary", b""), max_files=max_files)
     data = b"".join([chunk async for chunk in chunks])
@@ -37,7 +37,8 @@ async def photos_from_request(request: Request, *, max_bytes: int, max_files: in
     return [Photo(None, data)]
 
 
-def _refuse_encoded(request: Request) -> None:
+def refuse_encoded(request: Request) -> None:
+    """Raise UnsupportedMediaType where the body is compressed."""
     encoding = request.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         raise UnsupportedMediaType(
@@ -45,7 +46,13 @@ def _refuse_encoded(request: Request) -> None:
         )
 
 
-async def _capped(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+async def capped_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+    """The body as it arrives.
+
+    Raises:
+        TooLarge: before a byte is read where `Content-Length` tells, else at the byte too many.
+        CallerGone: the caller hung up.
+    """
     declared = request.headers.get("content-length")
     if declared is not None and int(declared) > max_bytes:
         raise _too_large(f"{declared} bytes", max_bytes)

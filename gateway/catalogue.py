@@ -5,8 +5,8 @@ import logging
 import time
 from dataclasses import dataclass, replace
 
+from clients.echo import quoted
 from clients.triton import ServedModel, TritonClient
-from gateway.echo import quoted
 from gateway.healing import Healer
 from vision.contract import Contract
 from vision.errors import BackendUnavailable, ContractError, JetserveError, ModelNotReady, UnknownModel

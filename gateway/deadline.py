@@ -5,19 +5,17 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from clients import deadline
 from vision.errors import DeadlineExceeded
 
 
-class Deadline:
+class Deadline(deadline.Deadline):
     """One moment for every phase of a request, the call to Triton included."""
 
-    def __init__(self, allowed_s: float) -> None:
-        self.allowed_s = allowed_s
-        self._at_s = time.monotonic() + allowed_s
-
-    def remaining_s(self) -> float:
-        """Never negative."""
-        return max(0.0, self._at_s - time.monotonic())
+    def shorten(self, allowed_s: float) -> None:
+        """Have it end within `allowed_s` from now, where that is sooner."""
+        if allowed_s < self.remaining_s():
+            self.allowed_s, self._at_s = allowed_s, time.monotonic() + allowed_s
 
     @asynccontextmanager
     async def over(self, doing: str) -> AsyncIterator[None]:
@@ -31,6 +29,6 @@ class Deadline:
                 yield
         except TimeoutError as exc:
             raise DeadlineExceeded(
-                f"the deadline of {self.allowed_s:g} s passed while {doing};"
-                " send fewer or smaller photos, or raise GATEWAY_DEADLINE_S"
+                f"the deadline of {self.allowed_s:.3g} s passed while {doing}; send fewer or smaller photos,"
+                " or raise GATEWAY_DEADLINE_S, or the caller's own deadline where that is shorter"
             ) from exc

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.echo import quoted, shortened
+from clients.echo import quoted, shortened
 from gateway.gone import CallerGone
 from vision.errors import (
     CapacityError,
@@ -19,6 +19,8 @@ from vision.errors import (
     UnknownPath,
     WireError,
 )
+
+OIP = "/v2"
 
 STATUS_BY_KIND = {
     "invalid_image": 422,
@@ -40,17 +42,23 @@ STATUS_BY_KIND = {
 }
 
 
-def response_from_error(error: WireError) -> Response:
-    """The answer for one of our errors."""
+def response_from_error(error: WireError, path: str = "") -> Response:
+    """The answer for one of our errors; below `/v2` in the words of the Open Inference Protocol."""
     headers = {}
     if isinstance(error, CapacityError):
         headers["retry-after"] = str(math.ceil(error.retry_after_s))  # RFC 9110 10.2.3 knows whole seconds only
     return Response(
-        json.dumps({"error": error.kind, "detail": error.detail}),
+        json.dumps(_words(error, path)),
         STATUS_BY_KIND[error.kind],
         headers,
         media_type="application/json",
     )
+
+
+def _words(error: WireError, path: str) -> dict[str, str]:
+    if path == OIP or path.startswith(f"{OIP}/"):
+        return {"error": error.detail, "kind": error.kind}  # its clients show `error` to people
+    return {"error": error.kind, "detail": error.detail}
 
 
 def install(app: FastAPI) -> None:
@@ -62,15 +70,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unforeseen)
 
 
-async def _ours(_: Request, exc: Exception) -> Response:
+async def _ours(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, WireError)  # noqa: S101 - registered for this class; Starlette's type is wider
-    return response_from_error(exc)
+    return response_from_error(exc, request.url.path)
 
 
-async def _validation(_: Request, exc: Exception) -> Response:
+async def _validation(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, RequestValidationError)  # noqa: S101 - as above
     problems = (f"{error['loc'][-1]}={quoted(error['input'])}: {error['msg']}" for error in exc.errors())
-    return response_from_error(InvalidArgument(f"{'; '.join(problems)}. /docs describes every parameter"))
+    error = InvalidArgument(f"{'; '.join(problems)}. /docs describes every parameter")
+    return response_from_error(error, request.url.path)
 
 
 async def _framework(request: Request, exc: Exception) -> Response:
@@ -80,20 +89,25 @@ async def _framework(request: Request, exc: Exception) -> Response:
         response = response_from_error(
             MethodNotAllowed(
                 f"{shortened(request.url.path)} takes {allowed or 'another method'}, not {shortened(request.method)}"
-            )
+            ),
+            request.url.path,
         )
         response.headers["allow"] = allowed
         return response
     if exc.status_code == 404:
-        return response_from_error(
-            UnknownPath(f"there is nothing at {shortened(request.url.path)}; /docs lists every endpoint")
+        error: WireError = UnknownPath(
+            f"there is nothing at {shortened(request.url.path)}; /docs lists every endpoint but those of the Open"
+            " Inference Protocol, below /v2"
         )
-    return response_from_error(InternalError(f"the framework answered {exc.status_code} of its own: {exc.detail}"))
+    else:
+        error = InternalError(f"the framework answered {exc.status_code} of its own: {exc.detail}")
+    return response_from_error(error, request.url.path)
 
 
-async def _unforeseen(_: Request, exc: Exception) -> Response:
+async def _unforeseen(request: Request, exc: Exception) -> Response:
     # Starlette raises it again once this is sent, and the server logs it with its traceback.
-    return response_from_error(InternalError("the gateway failed; the traceback is in its log. Please report it"))
+    error = InternalError("the gateway failed; the traceback is in its log. Please report it")
+    return response_from_error(error, request.url.path)
 
 
 async def _nobody(_: Request, __: Exception) -> Response:

@@ -7,11 +7,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_S = 20.0
 """What a connection has to send the head of a request, the first or the next."""
-UPGRADE = re.compile(rb"(?im)^upgrade(?=[ \t]*:)")
+UPGRADE = re.compile(rb"(?im)^upgrade(?=[ \t]*:(?![ \t]*websocket[ \t]*\r?$))")
+"""The name of a header that offers another protocol than the one that is spoken here."""
 
 
 class Protocol(HttpToolsProtocol):
-    """Ignores upgrades to protocols it does not speak, and hangs up on who connects and asks nothing.
+    """Ignores upgrades to all but WebSocket, and hangs up on who connects and asks nothing.
 
     `curl --http2` and Java's HttpClient offer `Upgrade: h2c` with a request, which a server may ignore (RFC 9110 7.8).
     The parser takes such a head for the whole message and loses the body, so the header is renamed before it looks.
@@ -59,7 +60,7 @@ class Protocol(HttpToolsProtocol):
 
 
 def without_upgrade(data: bytes) -> bytes:
-    """What begins with the head of a request, with an `Upgrade` header renamed in it; the body stays as it is."""
+    """What begins with the head of a request, with an `Upgrade` to anything but WebSocket renamed in it."""
     end = data.find(b"\r\n\r\n")
     end = len(data) if end < 0 else end
     if UPGRADE.search(data, 0, end) is None:

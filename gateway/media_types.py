@@ -1,6 +1,6 @@
 """The media types that are taken and given, and the choice among the latter."""
 
-from gateway.echo import quoted
+from clients.echo import quoted
 from vision.errors import UnsupportedMediaType
 
 JSON = "application/json"

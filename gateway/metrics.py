@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
@@ -17,6 +18,13 @@ NO_MODEL = "-"
 """The model label of requests for models that do not exist: callers must not be able to make time series."""
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192)
+
+
+@dataclass(slots=True)
+class Counted:
+    """A request that is being counted; a transport that learns late which model it is for says so here."""
+
+    model: str
 
 
 class Metrics:
@@ -38,6 +46,12 @@ class Metrics:
             buckets=BUCKETS_S,
             registry=registry,
         )
+        self._dropped = Counter(
+            "gateway_frames_dropped",
+            "Frames of streams that gave way to newer ones before they were worked on",
+            ["model", "transport"],
+            registry=registry,
+        )
         self._in_flight = Gauge("gateway_requests_in_flight", "Requests being worked on", registry=registry)
         gauges = {
             "gateway_permits": ("Permits there are", lambda: permits.limit),
@@ -49,12 +63,12 @@ class Metrics:
             Gauge(name, meaning, registry=registry).set_function(value)
 
     @contextmanager
-    def request(self, model: str, transport: str, phases: Phases) -> Iterator[None]:
+    def request(self, model: str, transport: str, phases: Phases) -> Iterator[Counted]:
         """Count the block as one request, by how it ends."""
-        outcome = "ok"
+        outcome, counted = "ok", Counted(model)
         self._in_flight.inc()
         try:
-            yield
+            yield counted
         except WireError as exc:
             outcome = exc.kind
             raise
@@ -66,14 +80,21 @@ class Metrics:
             raise
         finally:
             self._in_flight.dec()
-            label = model if self._catalogue.knows(model) else NO_MODEL
+            label = self._label(counted.model)
             self._requests.labels(label, transport, outcome).inc()
             if outcome == "ok":
                 self._observe(label, phases)
 
+    def dropped(self, model: str, transport: str) -> None:
+        """Count one frame of a stream that gave way to a newer one."""
+        self._dropped.labels(self._label(model), transport).inc()
+
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def _label(self, model: str) -> str:
+        return model if self._catalogue.knows(model) else NO_MODEL
 
     def _observe(self, model: str, phases: Phases) -> None:
         for phase, spent_s in (phases.seconds() | {"total": phases.total_s()}).items():

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from clients.echo import quoted
 from gateway import media_types
-from gateway.echo import quoted
 from gateway.photo import Photo
 from vision.errors import InvalidArgument, InvalidImage
 

@@ -7,11 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import media_types
+from gateway.admission import Admitted, admitted
 from gateway.body import photos_from_request
 from gateway.caller import while_connected
-from gateway.deadline import Deadline
 from gateway.options import SCHEMAS, Options, options_from_query
-from gateway.phases import Phases, server_timing
+from gateway.phases import server_timing
 from gateway.photo import Photo
 from gateway.responses import PREDICT_RESPONSES, problems, wire_prediction
 from gateway.service import Service
@@ -63,21 +63,20 @@ async def predict(request: Request, model: Annotated[str, Path(json_schema_extra
     With `Accept: image/jpeg` or `image/png` the answer is the photo with what was found drawn on it.
     """
     service: Service = request.app.state.service
-    phases, deadline = Phases(), Deadline(service.settings.deadline_s)
-    with service.metrics.request(model, "http", phases), service.permits.one():
+    with admitted(service, model, "http") as admission:
         options = options_from_query(request.query_params.multi_items())
-        async with deadline.over("the model was looked up"):
+        async with admission.deadline.over("the model was looked up"):
             servable = await service.catalogue.servable(model)
         options.check(servable.contract)
-        photos = await _received(request, service, deadline, phases)
+        photos = await _received(request, service, admission)
         media_type = media_types.chosen_answer(request.headers.get("accept"))
-        work = _answer(service, model, photos, options, deadline, phases, media_type)
+        work = _answer(service, model, photos, options, admission, media_type)
         return await while_connected(request, work)
 
 
-async def _received(request: Request, service: Service, deadline: Deadline, phases: Phases) -> list[Photo]:
-    async with deadline.over("the photo was arriving"):
-        with phases.of("receive"):
+async def _received(request: Request, service: Service, admission: Admitted) -> list[Photo]:
+    async with admission.deadline.over("the photo was arriving"):
+        with admission.phases.of("receive"):
             settings = service.settings
             return await photos_from_request(request, max_bytes=settings.max_body_bytes, max_files=settings.max_files)
 
@@ -87,10 +86,10 @@ async def _answer(
     model: str,
     photos: list[Photo],
     options: Options,
-    deadline: Deadline,
-    phases: Phases,
+    admission: Admitted,
     media_type: str,
 ) -> Response:
+    deadline, phases = admission.deadline, admission.phases
     picture = media_type in media_types.PICTURES
     if picture and len(photos) > 1:
         raise InvalidArgument(

@@ -15,10 +15,10 @@ from gateway.photo import Photo
 from gateway.pictures import picture_from_finding
 from gateway.preparation import Batch, prepared_batches
 from gateway.threads import in_threads
-from vision.contract import Contract, MmdetHead
+from vision.contract import ClassifierHead, Contract, MmdetHead
 from vision.decode import image_from_bytes
 from vision.errors import BackendFailure, BackendUnavailable, ContractError, ModelNotReady, UnknownModel
-from vision.heads import Classification, Detections, classifications_from_outputs, detections_from_outputs
+from vision.heads import Classification, Detections, found_from_outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +125,19 @@ class Predictor:
                 # The version too: its outputs are read with its contract, whatever is published meanwhile.
                 inference = await self._inferred(batch, servable, deadline)
         with phases.of("postprocess"):
-            if contract.task == "classification":
-                return classifications_from_outputs(
-                    contract, inference.outputs, top_k=options.top_k, score_threshold=options.score_threshold
-                )
-            detect = partial(
-                detections_from_outputs,
+            find = partial(
+                found_from_outputs,
                 contract,
                 inference.outputs,
                 [photo.geometry for photo in batch.photos],
                 score_threshold=options.score_threshold,
+                top_k=options.top_k,
                 max_detections=options.max_detections,
             )
-            if isinstance(contract.postprocess, MmdetHead):
-                return detect()
+            if isinstance(contract.postprocess, ClassifierHead | MmdetHead):
+                return find()
             # Suppressing thousands of raw predictions would hold up the event loop for everybody.
-            [found] = await in_threads(self._threads, [detect])
+            [found] = await in_threads(self._threads, [find])
             return found
 
     async def _inferred(self, batch: Batch, servable: Servable, deadline: Deadline) -> Inference:

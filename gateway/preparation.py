@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clients.echo import quoted
 from gateway.catalogue import Servable
-from gateway.echo import quoted
 from gateway.phases import Phases
 from gateway.photo import Photo
 from gateway.threads import in_threads

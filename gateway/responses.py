@@ -2,18 +2,12 @@
 
 from typing import Any
 
-import numpy as np
-
+from clients.findings import plain_photo_result
 from clients.results import Model, ModelDetail, Prediction, Problem
 from clients.triton import ServedModel
 from gateway import predictor
 from gateway.http_errors import STATUS_BY_KIND
 from gateway.media_types import JSON, PICTURES
-from vision.heads import Classification, Detections
-
-# Rounded far inside the 0.5 pixel and 0.005 that answers must agree within.
-BOX_DECIMALS = 2
-SCORE_DECIMALS = 5
 
 
 def wire_prediction(prediction: predictor.Prediction, timings_ms: dict[str, float]) -> Prediction:
@@ -24,7 +18,10 @@ def wire_prediction(prediction: predictor.Prediction, timings_ms: dict[str, floa
         {
             "model": prediction.model,
             "version": prediction.version,
-            "results": [_photo_result(finding, labels) for finding in prediction.findings],
+            "results": [
+                plain_photo_result(finding.name, finding.photo_hw, finding.found, labels)
+                for finding in prediction.findings
+            ],
             "timings_ms": timings_ms,
         }
     )
@@ -49,32 +46,6 @@ def wire_model(served: ServedModel) -> Model:
 def wire_model_detail(served: ServedModel) -> ModelDetail:
     """The same, with the contract that it is served by."""
     return ModelDetail(**dict(wire_model(served)), contract=served.contract)
-
-
-def _photo_result(finding: predictor.Finding, labels: tuple[str, ...]) -> dict[str, object]:
-    height, width = finding.photo_hw
-    found: dict[str, object] = (
-        {"detections": _detections(finding.found, labels)}
-        if isinstance(finding.found, Detections)
-        else {"classes": _classes(finding.found, labels)}
-    )
-    return {"name": finding.name, "width": width, "height": height} | found
-
-
-def _detections(found: Detections, labels: tuple[str, ...]) -> list[dict[str, object]]:
-    sides = np.round(found.boxes_xyxy.astype(np.float64), BOX_DECIMALS).tolist()
-    return [
-        {"box": {"x1": x1, "y1": y1, "x2": x2, "y2": y2}} | item
-        for (x1, y1, x2, y2), item in zip(sides, _classes(found, labels), strict=True)
-    ]
-
-
-def _classes(found: Detections | Classification, labels: tuple[str, ...]) -> list[dict[str, object]]:
-    scores = np.round(found.scores.astype(np.float64), SCORE_DECIMALS).tolist()
-    return [
-        {"label": labels[label_id], "label_id": label_id, "score": score}
-        for label_id, score in zip(found.label_ids.tolist(), scores, strict=True)
-    ]
 
 
 _EXAMPLE = {

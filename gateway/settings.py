@@ -21,6 +21,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 is every network of the machine")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="TCP port of HTTP; 0 takes a free one")
+    grpc_port: Annotated[int, Field(ge=0, le=65535)] = Field(8081, description="TCP port of gRPC; 0 takes a free one")
     triton: Annotated[str, Field(pattern=r"^[^\s/:]+:\d+$|^\[[0-9a-fA-F:]+\]:\d+$")] = Field(
         "127.0.0.1:8001", description="host:port of Triton's gRPC"
     )

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 VISION_MAY_IMPORT = {"vision", "numpy", "cv2", "PIL", "pydantic"}
 PACKAGES = {"gateway": ("vision", "clients", "gateway"), "builder": ("vision", "builder")}
-ELSEWHERE = ("builder/frameworks/", "builder/backends/")  # OpenMMLab's environment, and Triton itself
+ELSEWHERE = ("builder/frameworks/", "builder/backends/", "clients/examples/")
+"""OpenMMLab's environment, Triton itself, and whatever the user of an example has."""
 
 
 def modules_of(package: str) -> list[str]:

@@ -25,7 +25,8 @@ def greet(settings: LocalSettings, console: Console) -> None:
         if model is not None and PHOTO.exists():
             _predict(client, model, console)
     address = settings.address
-    console.print(f"ready: {address}  docs: {address}/docs", markup=False, highlight=False, soft_wrap=True)
+    ready = f"ready: {address}  docs: {address}/docs  gRPC: {settings.grpc_address}"
+    console.print(ready, markup=False, highlight=False, soft_wrap=True)
     if model is None:
         console.print("no model is ready: import one with `python -m builder import`", markup=False, highlight=False)
 

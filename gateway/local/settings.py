@@ -10,7 +10,8 @@ from pathlib import Path
 from gateway.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-PORTS = {"GATEWAY_PORT": 8080, "TRITON_GRPC_PORT": 8001, "TRITON_HTTP_PORT": 8000, "TRITON_METRICS_PORT": 8002}
+GATEWAY_PORTS = {"GATEWAY_PORT": 8080, "GATEWAY_GRPC_PORT": 8081}
+PORTS = GATEWAY_PORTS | {"TRITON_GRPC_PORT": 8001, "TRITON_HTTP_PORT": 8000, "TRITON_METRICS_PORT": 8002}
 LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 TRITON_PYTHON = ROOT / ".venv" / "triton" / "bin" / "python"
 LAUNCHER = ROOT / "docker" / "triton-cpu" / "launch.py"
@@ -38,13 +39,17 @@ class LocalSettings:
     @property
     def address(self) -> str:
         """Where this machine reaches the gateway."""
-        host = LOOPBACK_OF.get(self.gateway_host, self.gateway_host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.ports['GATEWAY_PORT']}"
+        return f"http://{self._reached('GATEWAY_PORT')}"
+
+    @property
+    def grpc_address(self) -> str:
+        """And its gRPC, as host:port."""
+        return self._reached("GATEWAY_GRPC_PORT")
 
     @property
     def gateway_grace_s(self) -> float:
         """How long the gateway may take to end: requests in work keep their deadline."""
-        return math.ceil(self.deadline_s) + GATEWAY_MARGIN_S
+        return 2 * math.ceil(self.deadline_s) + GATEWAY_MARGIN_S  # first those of HTTP, then those of gRPC
 
     @property
     def triton_live_url(self) -> str:
@@ -57,6 +62,10 @@ class LocalSettings:
 
     def log(self, name: str) -> Path:
         return self.run_folder / f"{name}.log"
+
+    def _reached(self, port: str) -> str:
+        host = LOOPBACK_OF.get(self.gateway_host, self.gateway_host)
+        return f"{f'[{host}]' if ':' in host else host}:{self.ports[port]}"
 
 
 def settings_from_environment(

@@ -17,7 +17,7 @@ from gateway.local.child import Child
 from gateway.local.greeting import greet
 from gateway.local.ports import require_free
 from gateway.local.run_lock import run_lock
-from gateway.local.settings import LAUNCHER, TRITON_PYTHON, LocalSettings, SettingsError
+from gateway.local.settings import GATEWAY_PORTS, LAUNCHER, TRITON_PYTHON, LocalSettings, SettingsError
 from vision.errors import JetserveError, ModelNotReady
 
 READY_S = 300.0
@@ -91,9 +91,9 @@ class Supervisor:
             raise SettingsError(f"{TRITON_PYTHON} is missing: run `make setup`")
         if not settings.repository.is_dir():
             raise SettingsError(f"the model repository {settings.repository} does not exist: import a model first")
-        gateway_port = {"GATEWAY_PORT": settings.ports["GATEWAY_PORT"]}
-        require_free(settings.gateway_host, gateway_port)
-        require_free("127.0.0.1", {name: port for name, port in settings.ports.items() if name not in gateway_port})
+        ours = {name: port for name, port in settings.ports.items() if name in GATEWAY_PORTS}
+        require_free(settings.gateway_host, ours)
+        require_free("127.0.0.1", {name: port for name, port in settings.ports.items() if name not in ours})
 
     def _start(self) -> None:
         settings = self._settings
@@ -105,8 +105,8 @@ class Supervisor:
         command += [argument for name in settings.models() for argument in ("--load", name)]
         self._triton.start(command, os.environ)
         address = f"127.0.0.1:{settings.ports['TRITON_GRPC_PORT']}"
-        port = str(settings.ports["GATEWAY_PORT"])
-        environment = {**os.environ, "GATEWAY_PORT": port, "GATEWAY_TRITON": address, "PYTHONUNBUFFERED": "1"}
+        ports = {name: str(settings.ports[name]) for name in GATEWAY_PORTS}
+        environment = {**os.environ, **ports, "GATEWAY_TRITON": address, "PYTHONUNBUFFERED": "1"}
         self._gateway.start([sys.executable, "-m", "gateway"], environment)
 
     def _wait_for(self, what: str, child: Child, answers: Callable[[], bool]) -> None:

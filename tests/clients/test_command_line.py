@@ -2,8 +2,10 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -183,3 +185,103 @@ def test_help_says_which_scores_are_kept(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit, match="0"):
         main(["predict", "--help"])
     assert "kept are scores above it" in capsys.readouterr().out
+
+
+def test_csv_has_a_line_of_names(
+    gateway: RunningGateway, photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once; photos by the path that was given; a class has no box."""
+    assert run(gateway, "predict", *photos, "--model", "spot", "--output", "csv") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "photo,label,label_id,score,x1,y1,x2,y2",
+        f"{photos[0]},spot,0,0.75,16.0,6.0,32.0,18.0",
+        f"{photos[1]},spot,0,0.75,8.0,4.0,16.0,12.0",
+    ]
+    assert run(gateway, "predict", photos[1], "--model", "colour", "--top-k", "1", "--output", "csv") == 0
+    assert capsys.readouterr().out.splitlines()[1] == f"{photos[1]},red,2,1.0,,,,"
+    assert run(gateway, "models", "--output", "csv") == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("colour,1,yes,,classification,32,32,")
+
+
+def test_photos_are_files_folders_and_patterns(
+    gateway: RunningGateway, photos: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the order they were given; those of a folder, or that fit a pattern, by name."""
+    folder = Path(photos[0]).parent
+    (folder / "deep").mkdir()
+    (folder / "deep" / "red.jpg").write_bytes(encoded(32, 32, (0, 0, 255)))
+    (folder / "notes.txt").write_text("two balloons")
+    asked = ("--model", "colour", "--top-k", "1", "--output", "csv")
+    for given, names in (
+        ([str(folder)], ["blue.jpg", "red.png"]),
+        ([photos[1], str(folder)], ["red.png", "blue.jpg", "red.png"]),
+        ([f"{folder}/**/*.jpg"], ["blue.jpg", "deep/red.jpg"]),
+    ):
+        assert run(gateway, "predict", *given, *asked) == 0
+        lines = capsys.readouterr().out.splitlines()[1:]
+        assert [line.partition(",")[0] for line in lines] == [f"{folder}/{name}" for name in names]
+
+
+def test_a_folder_or_pattern_without_photos_says_so(
+    gateway: RunningGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rather than nothing."""
+    assert run(gateway, "predict", str(tmp_path), "--model", "spot") == 1
+    assert run(gateway, "predict", f"{tmp_path}/*.jpg", "--model", "spot") == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert f"there is no photo in the folder {tmp_path}" in first
+    assert f"there is no file that fits {tmp_path}/*.jpg" in second
+
+
+@pytest.mark.parametrize("address", ["http://example.org/a.jpg", "https://example.org/a.jpg", "s3://bucket/a.jpg"])
+def test_nothing_is_fetched(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An address is no photo, and the message says what to do."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", address, "--model", "spot"])
+    assert f"{address} is an address, and nothing is fetched" in capsys.readouterr().err
+
+
+def test_photos_go_out_together_and_come_back_in_order(
+    gateway: RunningGateway, fake: FakeTriton, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As many at once as was asked for."""
+    names = [f"{number:02}.png" for number in range(20)]
+    for name in names:
+        (tmp_path / name).write_bytes(encoded(32, 32, (0, 0, 255), ".png"))
+    asked = ("--model", "colour", "--output", "csv", "--top-k", "1")
+    fake.delay_s = 0.1
+    try:
+        started_s = time.monotonic()
+        assert run(gateway, "predict", str(tmp_path), *asked, "--concurrency", "10") == 0
+        took_s = time.monotonic() - started_s
+    finally:
+        fake.delay_s = 0.0
+    assert took_s < 1.5  # one after the other it would be two seconds
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [Path(line.partition(",")[0]).name for line in lines] == names
+
+
+@pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
+def test_the_bar_is_for_whoever_watches_a_terminal(
+    gateway: RunningGateway, photos: list[str], tmp_path: Path, form: str
+) -> None:
+    """On the standard error output, where results go elsewhere; and these go there all the same."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "clients", "predict", *photos, "--model", "spot", "--url", gateway.url]
+    command += ["--output", form]
+    out = tmp_path / "out.txt"
+    with out.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=theirs) as process:
+        os.close(theirs)
+        said = b""
+        while True:
+            try:
+                chunk = os.read(ours, 1000)
+            except OSError:  # the other end is closed
+                break
+            said += chunk
+        assert process.wait(20) == 0
+    os.close(ours)
+    assert "2/2" in said.decode()
+    *_, blue, red = out.read_text().splitlines()
+    assert "blue.jpg" in blue
+    assert "red.png" in red

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from clients import GatewayClient
-from clients.gateway import _translated
+from clients.httpx_errors import translated
 from clients.results import Box, Class, Detection
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.gateway.photos import encoded
@@ -153,7 +153,7 @@ def test_a_connection_that_breaks_is_unavailable() -> None:
 
         thread = threading.Thread(target=hang_up)
         thread.start()
-        client = GatewayClient(f"http://127.0.0.1:{server.getsockname()[1]}")
+        client = GatewayClient(f"http://127.0.0.1:{server.getsockname()[1]}", retries=0)
         with client, pytest.raises(BackendUnavailable, match=r"broke .*send the request again"):
             client.models()
         thread.join()
@@ -176,7 +176,7 @@ def test_everything_httpx_raises_becomes_ours() -> None:
     assert len(classes) > 15
     for cls in (cls for cls in classes if cls is not httpx.HTTPStatusError):
         error = cls() if cls in WITHOUT_MESSAGE else cls("?")
-        with pytest.raises(JetserveError), _translated("http://gateway", 1):
+        with pytest.raises(JetserveError), translated("http://gateway", 1):
             raise error
 
 
@@ -210,6 +210,33 @@ def test_importing_it_brings_no_server() -> None:
     code = f"import sys; from clients import GatewayClient; print([m for m in {unwanted} if m in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+BARE = """
+import sys
+sys.modules |= dict.fromkeys(("httpx", "grpc", "tritonclient", "rich", "websockets"))
+import clients, clients.results, clients.wire, clients.photos
+for name in ("GatewayClient", "AsyncGatewayClient", "DirectClient", "AsyncDirectClient"):
+    try:
+        getattr(clients, name)
+    except ImportError as exc:
+        print(exc)
+"""
+
+
+def test_what_needs_no_extra_is_there_without_the_extras() -> None:
+    """And each client says which one it needs."""
+    ended = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True, check=True)
+    needs = {
+        "GatewayClient": "httpx",
+        "AsyncGatewayClient": "httpx",
+        "DirectClient": "grpc",
+        "AsyncDirectClient": "grpc",
+    }
+    extras = {"httpx": "clients", "grpc": "triton"}
+    assert ended.stdout.splitlines() == [
+        f"{name} needs {module}: install jetserve with its `{extras[module]}` extra" for name, module in needs.items()
+    ]
 
 
 def test_the_developers_own_settings_do_not_reach_these_tests() -> None:

@@ -14,7 +14,15 @@ from clients.wire import (
     result_from_reply,
 )
 from gateway.http_errors import response_from_error
-from vision.errors import BackendFailure, CapacityError, InvalidArgument, Overloaded, UnknownModel, wire_errors
+from vision.errors import (
+    BackendFailure,
+    BackendUnavailable,
+    CapacityError,
+    InvalidArgument,
+    Overloaded,
+    UnknownModel,
+    wire_errors,
+)
 
 
 def reply(content: str, status: int = 200, **headers: str) -> Reply:
@@ -80,13 +88,21 @@ def test_an_answer_that_is_not_ours_says_so(answer: Reply) -> None:
         content_from_reply(answer)
 
 
-def test_retry_after_may_be_missing_or_a_date() -> None:
-    """RFC 9110 10.2.3 allows a date; a proxy may drop the header."""
-    body = '{"error": "overloaded", "detail": "full"}'
-    for answer in (reply(body, 429), reply(body, 429, retry_after="Wed, 21 Oct 2026 07:28:00 GMT")):
-        error = error_from_reply(answer)
-        assert isinstance(error, Overloaded)
-        assert error.retry_after_s == 1.0
+@pytest.mark.parametrize(("status", "error"), [(429, Overloaded), (503, BackendUnavailable)])
+def test_a_proxy_that_is_busy_is_busy(status: int, error: type[CapacityError]) -> None:
+    """What its page says does not matter: the status says that another attempt may do, and the header when."""
+    with pytest.raises(error, match=f"the answer is {status} ") as caught:
+        content_from_reply(reply("<html>busy</html>", status, retry_after="7"))
+    assert caught.value.retry_after_s == 7.0
+
+
+@pytest.mark.parametrize("header", [None, "Wed, 21 Oct 2026 07:28:00 GMT", "soon", "nan", "inf", "-3"])
+def test_retry_after_may_be_missing_or_a_date(header: str | None) -> None:
+    """RFC 9110 10.2.3 allows a date; a proxy may drop the header, or write what is no time."""
+    more = {} if header is None else {"retry_after": header}
+    error = error_from_reply(reply('{"error": "overloaded", "detail": "full"}', 429, **more))
+    assert isinstance(error, Overloaded)
+    assert error.retry_after_s == 1.0
 
 
 def test_an_answer_that_cannot_be_read_says_so() -> None:

@@ -26,11 +26,12 @@ def run(command: list[str], environment: dict[str, str], cwd: Path = ROOT) -> st
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """`make run-background` on free ports and a repository of its own, stopped afterwards."""
-    gateway, grpc, http, metrics = free_ports(4)
+    gateway, gateway_grpc, grpc, http, metrics = free_ports(5)
     folder = tmp_path_factory.mktemp("readme")
     environment = dict(
         os.environ,
         GATEWAY_PORT=str(gateway),
+        GATEWAY_GRPC_PORT=str(gateway_grpc),
         TRITON_GRPC_PORT=str(grpc),
         TRITON_HTTP_PORT=str(http),
         TRITON_METRICS_PORT=str(metrics),
@@ -85,7 +86,13 @@ def test_readme_is_short() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *ROOT.glob("recipes/*/*.md")]
+    "page",
+    [
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
+        *ROOT.glob("recipes/*/*.md"),
+        *ROOT.glob("clients/*/*.md"),
+    ],
 )
 def test_links_lead_somewhere(page: Path) -> None:
     """Every relative link in the documents leads to a file or folder of the repository."""

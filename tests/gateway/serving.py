@@ -25,9 +25,10 @@ F = TypeVar("F", bound=FakeTriton)
 
 @dataclass(frozen=True)
 class RunningGateway:
-    """`http` keeps connections open, as callers do."""
+    """`http` keeps connections open, as callers do; `grpc` is host:port."""
 
     url: str
+    grpc: str
     http: httpx.Client
     service: Service
 
@@ -40,7 +41,14 @@ class RunningGateway:
 @contextmanager
 def running_gateway(triton: str, **settings: object) -> Iterator[RunningGateway]:
     """The gateway as `python -m gateway` configures it, in a thread, on a free port."""
-    given = {"triton": triton, "port": 0, "decode_threads": 2, "refresh_s": 0.1, "log_level": "warning"} | settings
+    given = {
+        "triton": triton,
+        "port": 0,
+        "grpc_port": 0,
+        "decode_threads": 2,
+        "refresh_s": 0.1,
+        "log_level": "warning",
+    } | settings
     config = config_from_settings(Settings.model_validate(given))
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -51,7 +59,8 @@ def running_gateway(triton: str, **settings: object) -> Iterator[RunningGateway]
         app = config.app
         assert not isinstance(app, str)
         with httpx.Client(base_url=url, timeout=30) as http:
-            yield RunningGateway(url, http, app.state.service)  # type: ignore[union-attr]  # an ASGI app; ours has it
+            state = app.state  # type: ignore[union-attr]  # an ASGI app; ours has it
+            yield RunningGateway(url, f"127.0.0.1:{state.grpc_port}", http, state.service)
     finally:
         server.should_exit = True
         thread.join(START_S)

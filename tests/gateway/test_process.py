@@ -17,7 +17,8 @@ from tests.ports import free_ports
 @contextmanager
 def process(**settings: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     [port] = free_ports(1)
-    environment = {f"GATEWAY_{name.upper()}": str(value) for name, value in ({"port": port} | settings).items()}
+    given = {"port": port, "grpc_port": 0} | settings
+    environment = {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
     command = [sys.executable, "-m", "gateway"]
     started = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
@@ -55,3 +56,13 @@ def test_a_port_that_is_taken_ends_it_with_the_reason(fake: FakeTriton) -> None:
         _, log = started.communicate(timeout=20)
     assert started.returncode not in {0, None}
     assert "address already in use" in log
+
+
+def test_a_grpc_port_that_is_taken_ends_it_with_the_reason(fake: FakeTriton) -> None:
+    """In one line, with the setting to change; nobody has to read a traceback for it."""
+    with process(triton=fake.address, grpc_port=fake.port) as (started, _):
+        _, log = started.communicate(timeout=20)
+    assert started.returncode == 1
+    assert f"gRPC cannot listen on port {fake.port} of 127.0.0.1: Address already in use" in log
+    assert "GATEWAY_GRPC_PORT" in log
+    assert "Traceback" not in log

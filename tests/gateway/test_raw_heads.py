@@ -17,7 +17,7 @@ from tests.gateway.serving import RunningGateway, running_gateway
 from tests.local_triton import LocalTriton
 from tests.vision.encoded import noise
 from vision.contract import contract_from_json
-from vision.heads import detections_from_outputs
+from vision.heads import detections_from_outputs, found_from_outputs
 
 pytestmark = pytest.mark.triton
 
@@ -73,9 +73,9 @@ def test_not_on_the_event_loop(gateway: RunningGateway, monkeypatch: pytest.Monk
 
     def noted(*arguments: object, **options: object) -> object:
         ran_in.append(threading.current_thread().name)
-        return detections_from_outputs(*arguments, **options)  # type: ignore[arg-type]
+        return found_from_outputs(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(predictor, "detections_from_outputs", noted)
+    monkeypatch.setattr(predictor, "found_from_outputs", noted)
     found(gateway)
     assert len(ran_in) == 1
     loops = [

@@ -16,7 +16,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "05-gateway.md"
 def test_nothing_set_is_a_working_gateway_for_this_machine_alone() -> None:
     """Defaults listen on the machine itself and look for Triton there."""
     settings = settings_from_environment()
-    assert (settings.host, settings.port, settings.triton) == ("127.0.0.1", 8080, "127.0.0.1:8001")
+    assert (settings.host, settings.port, settings.grpc_port) == ("127.0.0.1", 8080, 8081)
+    assert settings.triton == "127.0.0.1:8001"
     assert settings.permits == 16
     assert settings.max_body_bytes == 20 * 1024 * 1024
     assert settings.decode_threads >= 1
@@ -49,6 +50,7 @@ def test_an_unknown_variable_stops_with_the_nearest_known_one(monkeypatch: pytes
     [
         ("GATEWAY_PORT", "http"),
         ("GATEWAY_PORT", "70000"),
+        ("GATEWAY_GRPC_PORT", "-1"),
         ("GATEWAY_PERMITS", "0"),
         ("GATEWAY_TRITON", "http://localhost:8001"),
         ("GATEWAY_DEADLINE_S", "0"),

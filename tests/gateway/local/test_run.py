@@ -15,6 +15,7 @@ import pytest
 
 from clients import GatewayClient
 from gateway.local.run_lock import running_in
+from gateway.local.settings import PORTS
 from tests.local_triton import ROOT, require_triton
 from tests.ports import free_ports
 from tests.tiny_models import colour_contract, colour_graph, write_model
@@ -34,8 +35,8 @@ class LocalRun:
     ports: dict[str, int] = field(
         default_factory=lambda: dict(
             zip(
-                ("GATEWAY_PORT", "TRITON_GRPC_PORT", "TRITON_HTTP_PORT", "TRITON_METRICS_PORT"),
-                free_ports(4),
+                PORTS,
+                free_ports(len(PORTS)),
                 strict=True,
             )
         )
@@ -123,7 +124,7 @@ def test_background(local_run: LocalRun) -> None:
     assert status == 0, said
     assert re.search(r"^colour\s+1\s+ready", said, re.MULTILINE)
     assert re.search(r"^balloons.jpg\s+(blue|green|red)\s+0\.\d{3}$", said, re.MULTILINE)
-    assert f"ready: {local_run.address}  docs: {local_run.address}/docs" in said
+    assert f"ready: {local_run.address}  docs: {local_run.address}/docs  gRPC: 127.0.0.1:" in said
     with GatewayClient(local_run.address) as client:
         assert client.predict(PHOTO, "colour").classes
     assert local_run.call("run", "--background") == (

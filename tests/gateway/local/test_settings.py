@@ -1,4 +1,4 @@
-"""Settings of a local run: four ports, and clear words for a wrong one."""
+"""Settings of a local run: five ports, and clear words for a wrong one."""
 
 import socket
 from pathlib import Path
@@ -14,6 +14,7 @@ def test_defaults() -> None:
     settings = settings_from_environment({})
     assert settings.ports == PORTS
     assert settings.address == "http://127.0.0.1:8080"
+    assert settings.grpc_address == "127.0.0.1:8081"
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,7 @@ def test_defaults() -> None:
         ({"TRITON_HTTP_PORT": "0"}, "TRITON_HTTP_PORT is '0'"),
         ({"TRITON_GRPC_PORT": "70000"}, "TRITON_GRPC_PORT is '70000'"),
         ({"GATEWAY_PORT": "8000"}, "GATEWAY_PORT and TRITON_HTTP_PORT are both 8000"),
+        ({"GATEWAY_GRPC_PORT": "8080"}, "GATEWAY_PORT and GATEWAY_GRPC_PORT are both 8080"),
         ({"TRITON_GPRC_PORT": "9001"}, "TRITON_GPRC_PORT is not a setting; did you mean TRITON_GRPC_PORT"),
         ({"GATEWAY_DEADLINE_S": "long"}, "GATEWAY_DEADLINE_S is 'long': expected seconds"),
         ({"GATEWAY_TRITON": "jetson:8001"}, "GATEWAY_TRITON is jetson:8001, but a local run has its own Triton"),
@@ -44,9 +46,9 @@ def test_address(host: str, reached: str) -> None:
 
 
 def test_grace() -> None:
-    """The gateway has longer to end than the requests in it have."""
-    assert settings_from_environment({}).gateway_grace_s > 10
-    assert settings_from_environment({"GATEWAY_DEADLINE_S": "60.5"}).gateway_grace_s > 61
+    """The gateway has longer to end than the requests in it have: those of HTTP, then those of gRPC."""
+    assert settings_from_environment({}).gateway_grace_s > 20
+    assert settings_from_environment({"GATEWAY_DEADLINE_S": "60.5"}).gateway_grace_s > 122
 
 
 def test_models(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What `python -m clients` does: one module a command."""

@@ -1,0 +1,104 @@
+"""What the asynchronous clients do that has no word-for-word synchronous form; `io_sync` has the same names."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import Self, TypeAlias, TypeVar
+
+import httpx
+
+from clients.deadline import Deadline
+from clients.httpx_errors import translated
+from clients.photos import Photo
+from clients.stream.order import Order
+from clients.stream.results import StreamResult
+from clients.stream.sources import Given
+from clients.wire import Reply, Request
+
+T = TypeVar("T")
+Photos: TypeAlias = Iterable[Photo] | AsyncIterable[Photo]
+Frames: TypeAlias = Given | AsyncIterable[Photo]
+
+sleep = asyncio.sleep
+in_thread = asyncio.to_thread
+
+
+class HttpClient:
+    """Connections to one gateway, kept open between requests; for one event loop."""
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
+        with translated(base_url, 0):
+            # A proxy of the environment is for other machines, whether or not no_proxy names this one.
+            elsewhere = not _is_loopback(httpx.URL(base_url).host)
+            # The deadline is kept below: httpx starts its own time anew with every byte that arrives.
+            self._http = httpx.AsyncClient(base_url=base_url, timeout=None, trust_env=elsewhere)  # noqa: S113
+
+    async def exchange(self, request: Request, deadline: Deadline) -> Reply:
+        """The whole reply, by the deadline.
+
+        Raises:
+            BackendUnavailable: nobody listens there, or the connection broke.
+            DeadlineExceeded: the reply was not there in time.
+            InvalidArgument: what is no address.
+        """
+        with translated(self._base_url, deadline.allowed_s):
+            async with asyncio.timeout(deadline.remaining_s()):
+                response = await self._http.request(
+                    request.method,
+                    request.path,
+                    headers=dict(request.headers),
+                    params=dict(request.parameters),
+                    content=request.content,
+                )
+        return Reply(response.status_code, response.headers, response.content)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+
+async def in_order(call: Callable[[Photo], Awaitable[T]], photos: Photos, concurrency: int) -> AsyncGenerator[T]:
+    """The result of each photo, in order; no more than `concurrency` photos are held, or under way, at once."""
+    under_way: deque[asyncio.Task[T]] = deque()
+    try:
+        async for photo in photos if isinstance(photos, AsyncIterable) else _Each(photos):
+            under_way.append(asyncio.ensure_future(call(photo)))
+            if len(under_way) >= concurrency:
+                yield await under_way.popleft()
+        while under_way:
+            yield await under_way.popleft()
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+
+class _Each:
+    """An iterable as an asynchronous one; unlike a generator, it need not be closed."""
+
+    def __init__(self, photos: Iterable[Photo]) -> None:
+        self._photos = iter(photos)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Photo:
+        try:
+            return next(self._photos)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+def streamed(order: Order) -> AsyncGenerator[StreamResult]:
+    """See `AsyncGatewayClient.stream`."""
+    from clients.stream.stream import streamed  # its library is not needed for photos
+
+    return streamed(order, trust_env=not _is_loopback(httpx.URL(order.base_url).host))
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):  # a name
+        return host == "localhost" or ip_address(host).is_loopback
+    return False

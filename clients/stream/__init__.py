@@ -1,0 +1,1 @@
+"""Frames of a camera, a video or anything else through a gateway, as they come: `GatewayClient.stream`."""

@@ -1,0 +1,62 @@
+"""The errors of `websockets` in this project's words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from websockets.exceptions import ConnectionClosed, InvalidProxy, InvalidStatus, InvalidURI, WebSocketException
+
+from clients.wire import DEFAULT_URL, Reply, error_from_reply
+from vision.errors import BackendFailure, BackendUnavailable, DeadlineExceeded, InvalidArgument, JetserveError, TooLarge
+
+MESSAGE_TOO_BIG = 1009
+SERVICE_RESTART = 1012
+AT_ONCE_S = 0.0
+"""What is not there does not say when to come back."""
+
+
+@contextmanager
+def translated(url: str, timeout_s: float) -> Iterator[None]:
+    """Turn whatever websockets raises, and a deadline that passes, into our errors.
+
+    `CapacityError` and `DeadlineExceeded` are worth another attempt, the others are not.
+    """
+    try:
+        yield
+    except InvalidStatus as exc:
+        raise _refused(exc) from exc
+    except ConnectionClosed as exc:
+        raise _closed(url, exc) from exc
+    except TimeoutError as exc:
+        raise DeadlineExceeded(f"no answer from {url} within {timeout_s:g} s; is the gateway busy?") from exc
+    except OSError as exc:
+        raise BackendUnavailable(
+            f"there is no gateway at {url} ({exc}); start one with `make run`, or give the address of another",
+            AT_ONCE_S,
+        ) from exc
+    except (InvalidURI, InvalidProxy) as exc:
+        raise InvalidArgument(f"{url!r} is no address of a gateway ({exc}); it looks like {DEFAULT_URL}") from exc
+    except WebSocketException as exc:  # a handshake that broke, or was none
+        raise BackendUnavailable(
+            f"{url} did not open a stream ({exc!r}); is this a gateway, and does a proxy before it let WebSockets"
+            " through?",
+            AT_ONCE_S,
+        ) from exc
+
+
+def _refused(exc: InvalidStatus) -> JetserveError:
+    response = exc.response
+    headers = {name.lower(): value for name, value in response.headers.raw_items()}
+    error = error_from_reply(Reply(response.status_code, headers, bytes(response.body or b"")))
+    if isinstance(error, BackendFailure) and response.status_code in (502, 504):
+        return BackendUnavailable(error.detail)  # a proxy whose gateway is away for now
+    return error
+
+
+def _closed(url: str, exc: ConnectionClosed) -> JetserveError:
+    received = exc.rcvd
+    if received is not None and received.code == MESSAGE_TOO_BIG:
+        return TooLarge(f"a frame is larger than the gateway takes ({received.reason}); send a smaller one")
+    if received is not None and received.code == SERVICE_RESTART:
+        return BackendUnavailable(f"the gateway at {url} was stopped", AT_ONCE_S)
+    said = f"{received.code} {received.reason}".strip() if received is not None else "without a word"
+    return BackendUnavailable(f"the connection to {url} broke ({said})", AT_ONCE_S)

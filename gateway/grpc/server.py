@@ -1,0 +1,97 @@
+"""The gRPC server, on the event loop that HTTP is served by."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from tritonclient.grpc import service_pb2_grpc
+
+from gateway.grpc.health import Health
+from gateway.grpc.interceptors import OpenCalls, Replaced
+from gateway.grpc.servicer import SERVICE_NAME, Servicer, handlers
+from gateway.service import Service
+
+HEAD_BYTES = 64 * 1024
+"""What a message may have beside its photos."""
+AHEAD_BYTES = 256 * 1024
+"""What may arrive of a message before it is received: most photos whole, and of a refused one no more."""
+OPEN_CALLS = 64
+"""Calls that may be open beside those that hold a permit: streams, watches, questions about models."""
+
+
+class PortError(OSError):
+    """The port cannot be listened on; the message says what to change."""
+
+
+@asynccontextmanager
+async def serving(service: Service) -> AsyncIterator[int]:
+    """Serve for the length of the block; the port comes back. Calls in work at the end get their deadline to finish.
+
+    Raises:
+        PortError
+    """
+    settings = service.settings
+    open_calls = OpenCalls(OPEN_CALLS, settings.deadline_s)
+    servicer, healths = Servicer(service), Health(service)
+    replaced = Replaced({f"/{SERVICE_NAME}/{name}": handler for name, handler in handlers(servicer).items()})
+    server = grpc.aio.server(interceptors=(open_calls, replaced), options=_options(settings.max_body_bytes))
+    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
+    health_pb2_grpc.add_HealthServicer_to_server(healths, server)
+    reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    port = _listening(server, settings.host, settings.grpc_port)
+    await server.start()
+    following = asyncio.create_task(healths.follow())
+    try:
+        yield port
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        await healths.enter_graceful_shutdown()
+        open_calls.end()
+        await server.stop(settings.deadline_s)
+
+
+def require_port(host: str, port: int) -> None:
+    """Nothing when the port can be listened on; 0 always can.
+
+    Raises:
+        PortError
+    """
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            pass
+    except OSError as exc:
+        raise PortError(
+            f"gRPC cannot listen on port {port} of {host}: {exc.strerror or exc}; choose another with GATEWAY_GRPC_PORT"
+        ) from exc
+
+
+def _listening(server: grpc.aio.Server, host: str, port: int) -> int:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        listening: int = server.add_insecure_port(address)
+    except RuntimeError as exc:
+        require_port(host, port)  # which knows why, unless it has become free just now
+        raise PortError(f"gRPC cannot listen on {address}: {exc}") from exc
+    return listening
+
+
+def _options(max_body_bytes: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", max_body_bytes + HEAD_BYTES),
+        ("grpc.max_send_message_length", -1),
+        # What is kept of a message that no method receives yet. By default gRPC measures the line and takes megabytes.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", AHEAD_BYTES),
+        ("grpc.so_reuseport", 0),  # or two gateways would share a port, and neither know
+        # Cameras vanish without a word: who answers no ping for 15 s is gone. Callers may ping as often.
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", 5_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ]

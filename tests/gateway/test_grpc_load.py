@@ -1,0 +1,286 @@
+"""Many callers over gRPC, slow ones, and those who leave: as over HTTP, before a Triton that is slow on purpose."""
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.utils import InferenceServerException
+
+from gateway.grpc import server
+from gateway.service import running_service
+from tests.fake_triton import FakeTriton
+from tests.gateway.oip import calling
+from tests.gateway.photos import encoded
+from tests.gateway.serving import RunningGateway, eventually, running_gateway
+from vision.decode import image_from_bytes
+
+PHOTO = encoded(40, 40)
+PERMITS = 4
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+
+
+def message(model: str = "colour", photo: bytes = PHOTO) -> Any:
+    request = service_pb2.ModelInferRequest(model_name=model)
+    request.inputs.add(name="image", datatype="BYTES", shape=[1])
+    request.raw_input_contents.append(len(photo).to_bytes(4, "little") + photo)
+    return request
+
+
+def begun(channel: grpc.Channel) -> Any:
+    """A call that is not waited for."""
+    return service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer.future(message(), timeout=20)
+
+
+def uploading(channel: grpc.Channel, chunks: Iterator[bytes], timeout_s: float) -> Any:
+    """A call whose message is still to come, as one that is on its way over a slow line."""
+    return channel.stream_unary(INFER).future(chunks, timeout=timeout_s)
+
+
+def never() -> Iterator[bytes]:
+    threading.Event().wait(5)
+    yield b""
+
+
+def counted(gateway: RunningGateway, model: str, outcome: str) -> float:
+    line = f'gateway_requests_total{{model="{model}",outcome="{outcome}",transport="grpc"}} '
+    text = gateway.http.get("/metrics").text
+    return float(text.partition(line)[2].partition("\n")[0] or 0)
+
+
+def test_200_at_once_are_served_or_told_to_come_back(fake: FakeTriton) -> None:
+    """OK or RESOURCE_EXHAUSTED and nothing else, none lost, and never more than the permits at Triton."""
+    fake.delay_s = 0.1
+    at_triton: list[int] = []
+
+    def answer(batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        at_triton.append(fake.running)
+        return {"scores": np.zeros((len(batch), 3), np.float32)}
+
+    fake.models["colour"].answer = answer
+
+    async def one(stub: Any) -> tuple[str, dict[str, str]]:
+        try:
+            await stub.ModelInfer(message(), timeout=20)
+        except grpc.aio.AioRpcError as exc:
+            return exc.code().name, dict(exc.trailing_metadata())
+        return "OK", {}
+
+    async def all_at_once(address: str) -> list[tuple[str, dict[str, str]]]:
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            return await asyncio.gather(*(one(stub) for _ in range(200)))
+
+    with running_gateway(fake.address, permits=PERMITS) as gateway:
+        answers = asyncio.run(all_at_once(gateway.grpc))
+        statuses = Counter(status for status, _ in answers)
+        assert statuses.keys() == {"OK", "RESOURCE_EXHAUSTED"}
+        assert statuses.total() == 200
+        assert len(fake.received) == statuses["OK"] >= PERMITS
+        assert 1 < max(at_triton) <= PERMITS
+        for status, metadata in answers:
+            if status == "RESOURCE_EXHAUSTED":
+                assert metadata["jetserve-kind"] == "overloaded"
+                assert int(metadata["retry-after"]) >= 1
+        assert gateway.service.permits.taken == 0
+        assert counted(gateway, "colour", "ok") == statuses["OK"]
+        assert counted(gateway, "-", "overloaded") == statuses["RESOURCE_EXHAUSTED"]
+
+
+def test_permits_are_those_of_http(fake: FakeTriton) -> None:
+    """One limit for all transports."""
+    fake.hangs = True
+    with running_gateway(fake.address, permits=1) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
+        call = begun(channel)
+        eventually(lambda: fake.running == 1, within_s=5)
+        assert gateway.predict("colour", PHOTO).status_code == 429
+        call.cancel()
+
+
+def test_a_refusal_does_not_wait_for_the_message(fake: FakeTriton) -> None:
+    """A photo that nobody has a permit for is never received: it would be memory without a limit."""
+    fake.hangs = True
+    with running_gateway(fake.address, permits=1) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
+        call = begun(channel)
+        eventually(lambda: fake.running == 1, within_s=5)
+        with pytest.raises(grpc.RpcError) as caught:
+            uploading(channel, never(), 3).result()
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        call.cancel()
+
+
+def test_an_upload_that_takes_too_long_is_ended_and_its_permit_free(fake: FakeTriton) -> None:
+    """The deadline covers the upload: a caller who trickles must not hold a permit for ever."""
+    with running_gateway(fake.address, permits=1, deadline_s=0.3) as gateway:
+        with grpc.insecure_channel(gateway.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
+            uploading(channel, never(), 3).result()
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "while the photo was arriving" in caught.value.details()
+        assert gateway.service.permits.taken == 0
+        with calling(gateway, "grpc") as caller:
+            assert caller.arrays("colour", [PHOTO])["counts"].tolist() == [3]
+
+
+def test_the_gateways_deadline_ends_a_request(fake: FakeTriton) -> None:
+    """However long the caller would wait."""
+    fake.hangs = True
+    with running_gateway(fake.address, deadline_s=0.3) as gateway, calling(gateway, "grpc") as caller:
+        with pytest.raises(InferenceServerException, match=r"0\.3 s passed while the model was at work"):
+            caller.infer("colour", [PHOTO], client_timeout=20)
+        assert counted(gateway, "colour", "deadline_exceeded") == 1
+
+
+def test_the_callers_deadline_reaches_triton(fake: FakeTriton) -> None:
+    """What is still queued when nobody waits any more is never run."""
+    with running_gateway(fake.address, deadline_s=30) as gateway, calling(gateway, "grpc") as caller:
+        caller.infer("colour", [PHOTO])
+        caller.infer("colour", [PHOTO], client_timeout=5)
+        caller.infer("colour", [PHOTO], timeout=2_000_000)
+        allowed_s = [received.timeout_us / 1e6 for received in fake.received]
+        for allowed, of in zip(allowed_s, (30, 5, 2), strict=True):
+            assert of / 2 < allowed < of * 1.1  # gRPC rounds up a little
+
+
+def test_a_caller_whose_time_is_up_gives_the_permit_back(fake: FakeTriton) -> None:
+    """And the call to Triton is cancelled."""
+    fake.hangs = True
+    with running_gateway(fake.address, permits=1) as gateway, calling(gateway, "grpc") as caller:
+        with pytest.raises(InferenceServerException, match="DEADLINE_EXCEEDED"):
+            caller.infer("colour", [PHOTO], client_timeout=0.3)
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=1)
+        eventually(lambda: fake.running == 0, within_s=1)
+
+
+def test_a_caller_who_cancels_gives_the_permit_back(fake: FakeTriton) -> None:
+    """At once; and the call to Triton is cancelled: nobody waits for its answer."""
+    fake.hangs = True
+    with running_gateway(fake.address, permits=1) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
+        call = begun(channel)
+        eventually(lambda: fake.running == 1, within_s=5)
+        call.cancel()
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=1)
+        eventually(lambda: fake.running == 0, within_s=1)
+        assert counted(gateway, "colour", "caller_gone") == 1
+        fake.hangs = False
+        assert gateway.predict("colour", PHOTO).status_code == 200
+
+
+def test_a_caller_who_leaves_during_the_upload_gives_the_permit_back(fake: FakeTriton) -> None:
+    """And Triton never hears of it."""
+    with running_gateway(fake.address, permits=1) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
+        call = uploading(channel, never(), 20)
+        eventually(lambda: gateway.service.permits.taken == 1, within_s=5)
+        call.cancel()
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=1)
+        assert fake.received == []
+        assert counted(gateway, "-", "caller_gone") == 1
+
+
+def test_a_permit_is_not_free_before_its_thread_is(fake: FakeTriton, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers who cancel while pixels are worked on must not bring more photos into work than there are permits."""
+    started, released = threading.Event(), threading.Event()
+
+    def slow(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
+        started.set()
+        released.wait(10)
+        return image_from_bytes(data, max_pixels=max_pixels)
+
+    monkeypatch.setattr("gateway.preparation.image_from_bytes", slow)
+    with running_gateway(fake.address, permits=1) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
+        call = begun(channel)
+        assert started.wait(5)
+        call.cancel()
+        time.sleep(0.2)
+        assert gateway.service.permits.taken == 1
+        released.set()
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=5)
+
+
+def test_calls_without_a_permit_are_bounded_too(faked: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream more than there is room for is refused; inference goes on, and one that ends makes room."""
+    monkeypatch.setattr(server, "OPEN_CALLS", 2)
+    with running_gateway(faked.service.settings.triton) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+        def waiting() -> Iterator[Any]:
+            yield message()
+            threading.Event().wait(5)
+
+        streams = [stub.ModelStreamInfer(waiting()) for _ in range(2)]
+        for stream in streams:
+            assert next(stream).infer_response.model_name == "colour"
+        with pytest.raises(grpc.RpcError, match="2 streams and questions are open") as caught:
+            stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=5)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert stub.ModelInfer(message(), timeout=5).model_name == "colour"
+        streams[0].cancel()
+
+        def answers() -> bool:
+            try:
+                return bool(stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=5).live)
+            except grpc.RpcError:
+                return False
+
+        eventually(answers, within_s=5)
+        streams[1].cancel()
+
+
+def test_a_question_that_never_arrives_is_ended(fake: FakeTriton) -> None:
+    """Or a few callers could keep everybody from asking."""
+    with running_gateway(fake.address, deadline_s=0.3) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
+        with pytest.raises(grpc.RpcError, match="while the request was arriving") as caught:
+            channel.stream_unary("/inference.GRPCInferenceService/ServerLive")(never(), timeout=3)
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_stopping_lets_requests_in_work_finish_and_ends_streams(fake: FakeTriton) -> None:
+    """A restart of the gateway loses nobody's answer, and waits for no camera: it is told to connect again."""
+    fake.delay_s = 0.3
+    with running_gateway(fake.address, deadline_s=8) as gateway:
+        channel = grpc.insecure_channel(gateway.grpc)
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+        def waiting() -> Iterator[Any]:
+            yield message()
+            threading.Event().wait(5)
+
+        stream = stub.ModelStreamInfer(waiting())
+        assert next(stream).infer_response.model_name == "colour"
+        call = begun(channel)
+        eventually(lambda: fake.running == 1, within_s=5)
+        stopping_s = time.monotonic()
+    assert time.monotonic() - stopping_s < 4
+    assert call.result().model_name == "colour"
+    with pytest.raises(grpc.RpcError, match="connect again") as caught:
+        next(stream)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    channel.close()
+
+
+def test_phases_come_with_the_answer(faked: RunningGateway) -> None:
+    """In the words of HTTP's header."""
+    with grpc.insecure_channel(faked.grpc) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        _, call = stub.ModelInfer.with_call(message(), timeout=20)
+    timing = dict(call.trailing_metadata())["server-timing"]
+    assert [part.partition(";dur=")[0] for part in timing.split(", ")] == [
+        "receive", "decode", "preprocess", "infer", "postprocess", "total",
+    ]  # fmt: skip
+
+
+@pytest.mark.anyio
+async def test_two_gateways_do_not_share_a_port(faked: RunningGateway) -> None:
+    """The kernel would hand each of them half of the callers, and neither would know."""
+    port = int(faked.grpc.rpartition(":")[2])
+    settings = faked.service.settings.model_copy(update={"grpc_port": port})
+    async with running_service(settings) as service:
+        with pytest.raises(server.PortError, match=f"port {port} of 127.0.0.1: .* GATEWAY_GRPC_PORT"):
+            async with server.serving(service):
+                pass
