@@ -5,13 +5,14 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from numpy.typing import NDArray
 
+from clients.addresses import DEFAULT_TRITON
 from clients.deadline import Deadline
 from clients.echo import quoted
 from clients.findings import plain_photo_result
@@ -28,12 +29,12 @@ from vision.errors import (
     DeadlineExceeded,
     ModelNotReady,
     UnknownModel,
+    WireError,
 )
 from vision.geometry import Geometry
 from vision.heads import found_from_outputs
 from vision.transforms import Preprocessor
 
-DEFAULT_ADDRESS = "127.0.0.1:8001"
 LOOK_AGAIN_S = 5.0
 """After so long a model is looked up again: another version may have been published."""
 THREADS = min(4, os.cpu_count() or 1)
@@ -61,7 +62,7 @@ class AsyncDirectClient:
         DeadlineExceeded: no answer within `timeout_s`.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, timeout_s: float = 30.0) -> None:
+    def __init__(self, address: str = DEFAULT_TRITON, timeout_s: float = 30.0) -> None:
         self.address = address
         self.timeout_s = timeout_s
         self._triton = TritonClient(address)
@@ -123,7 +124,7 @@ class AsyncDirectClient:
             return await self._with(servable, photo, options, deadline)
         except (UnknownModel, ModelNotReady):  # another version was published since
             now = await self._looked_up(model)
-            if now.version == servable.version:
+            if (now.version, now.contract) == (servable.version, servable.contract):
                 raise
             return await self._with(now, photo, options, deadline)
 
@@ -166,7 +167,13 @@ class AsyncDirectClient:
             return await self._looked_up(name)
 
     async def _looked_up(self, name: str) -> _Servable:
-        models = {model.name: model for model in await self._triton.models()}
+        try:
+            models = {model.name: model for model in await self._triton.models()}
+        except WireError:  # one broken entry of the repository, say, which is none of this model's business
+            if (known := self._servables.get(name)) is None:
+                raise
+            self._servables[name] = replace(known, seen_s=time.monotonic())
+            return self._servables[name]
         self._servables = {known: servable for known, servable in self._servables.items() if known in models}
         if name not in models:
             names = ", ".join(models) or "none: import one with `python -m builder import` and load it"
@@ -186,7 +193,7 @@ class AsyncDirectClient:
 class DirectClient:
     """The same for callers without an event loop: one runs in a thread of its own. For any number of threads."""
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, timeout_s: float = 30.0) -> None:
+    def __init__(self, address: str = DEFAULT_TRITON, timeout_s: float = 30.0) -> None:
         self.address = address
         self._client = AsyncDirectClient(address, timeout_s)
         self._loop = LoopThread("jetserve-direct")

@@ -7,6 +7,7 @@ from typing import Literal, Self, overload
 
 from clients import io_sync as io
 from clients import wire
+from clients.addresses import DEFAULT_URL
 from clients.deadline import Deadline
 from clients.photos import Photo, name_of
 from clients.progress import counted
@@ -29,7 +30,7 @@ class GatewayClient:
         DeadlineExceeded: no answer within `timeout_s`.
     """
 
-    def __init__(self, base_url: str = wire.DEFAULT_URL, timeout_s: float = 30.0, *, retries: int = 2) -> None:
+    def __init__(self, base_url: str = DEFAULT_URL, timeout_s: float = 30.0, *, retries: int = 2) -> None:
         self.base_url = base_url.rstrip("/")
         self.timeout_s = timeout_s
         self._retries = Retries(retries)
@@ -57,6 +58,7 @@ class GatewayClient:
             OSError: the file cannot be read.
             InvalidArgument: what is given is no photo.
         """
+        deadline = Deadline(self.timeout_s)  # reading and encoding are part of the call
         request = io.in_thread(
             wire.predict_request,
             photo,
@@ -65,7 +67,7 @@ class GatewayClient:
             top_k=top_k,
             max_detections=max_detections,
         )
-        return wire.result_from_reply(self._reply(request, self._retries), name_of(photo))
+        return wire.result_from_reply(self._reply(request, self._retries, deadline), name_of(photo))
 
     @overload
     def predict_many(
@@ -211,6 +213,7 @@ class GatewayClient:
         max_detections: int | None = None,
     ) -> bytes:
         """The photo with what is on it drawn by the gateway, encoded; arguments and errors as of `predict`."""
+        deadline = Deadline(self.timeout_s)
         request = io.in_thread(
             wire.predict_request,
             photo,
@@ -220,7 +223,7 @@ class GatewayClient:
             top_k=top_k,
             max_detections=max_detections,
         )
-        return wire.content_from_reply(self._reply(request, self._retries))
+        return wire.content_from_reply(self._reply(request, self._retries, deadline))
 
     def models(self) -> list[Model]:
         """Every model, by name, ready or not."""
@@ -257,9 +260,9 @@ class GatewayClient:
     ) -> None:
         self.close()
 
-    def _reply(self, request: wire.Request, retries: Retries) -> wire.Reply:
+    def _reply(self, request: wire.Request, retries: Retries, deadline: Deadline | None = None) -> wire.Reply:
         """What the gateway says in the end, of whatever status but 429 and 503, which are raised."""
-        deadline = Deadline(self.timeout_s)
+        deadline = deadline or Deadline(self.timeout_s)
         for attempt in count():
             asked_s = 0.0
             try:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from clients.wire import DEFAULT_URL
+from clients.addresses import DEFAULT_URL
 from vision.errors import BackendUnavailable, DeadlineExceeded, InvalidArgument
 
 

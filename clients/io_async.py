@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import suppress
 from ipaddress import ip_address
+from itertools import islice
 from typing import Self, TypeAlias, TypeVar
 
 import httpx
@@ -24,6 +25,9 @@ Frames: TypeAlias = Given | AsyncIterable[Photo]
 sleep = asyncio.sleep
 in_thread = asyncio.to_thread
 
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+"""As many connections as requests under way, and all of them kept: who asks decides how many, and the gateway."""
+
 
 class HttpClient:
     """Connections to one gateway, kept open between requests; for one event loop."""
@@ -34,7 +38,7 @@ class HttpClient:
             # A proxy of the environment is for other machines, whether or not no_proxy names this one.
             elsewhere = not _is_loopback(httpx.URL(base_url).host)
             # The deadline is kept below: httpx starts its own time anew with every byte that arrives.
-            self._http = httpx.AsyncClient(base_url=base_url, timeout=None, trust_env=elsewhere)  # noqa: S113
+            self._http = httpx.AsyncClient(base_url=base_url, timeout=None, trust_env=elsewhere, limits=LIMITS)  # noqa: S113
 
     async def exchange(self, request: Request, deadline: Deadline) -> Reply:
         """The whole reply, by the deadline.
@@ -45,7 +49,9 @@ class HttpClient:
             InvalidArgument: what is no address.
         """
         with translated(self._base_url, deadline.allowed_s):
-            async with asyncio.timeout(deadline.remaining_s()):
+            if (remaining_s := deadline.remaining_s()) <= 0:
+                raise TimeoutError
+            async with asyncio.timeout(remaining_s):
                 response = await self._http.request(
                     request.method,
                     request.path,
@@ -76,7 +82,10 @@ async def in_order(call: Callable[[Photo], Awaitable[T]], photos: Photos, concur
 
 
 class _Each:
-    """An iterable as an asynchronous one; unlike a generator, it need not be closed."""
+    """An iterable as an asynchronous one; unlike a generator, it need not be closed.
+
+    Its photos are taken in a thread, one at a time: a generator may well read them.
+    """
 
     def __init__(self, photos: Iterable[Photo]) -> None:
         self._photos = iter(photos)
@@ -85,10 +94,9 @@ class _Each:
         return self
 
     async def __anext__(self) -> Photo:
-        try:
-            return next(self._photos)
-        except StopIteration:
-            raise StopAsyncIteration from None
+        for photo in await in_thread(list, islice(self._photos, 1)):
+            return photo
+        raise StopAsyncIteration
 
 
 def streamed(order: Order) -> AsyncGenerator[StreamResult]:

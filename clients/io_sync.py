@@ -1,11 +1,14 @@
 """What the synchronous clients do that cannot be had from the asynchronous ones word for word, by the same names."""
 
 import asyncio
+import atexit
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Generic, ParamSpec, TypeAlias, TypeVar
+from weakref import WeakSet
 
 from clients import io_async
 from clients.deadline import Deadline
@@ -72,6 +75,23 @@ def in_order(call: Callable[[Photo], T], photos: Photos, concurrency: int) -> Ge
 
 def streamed(order: Order) -> Generator[StreamResult]:
     """See `GatewayClient.stream`. An event loop in a thread reads, sends and waits; the caller takes what is there."""
+    results = _streamed(order)
+    _OPEN.add(results)
+    return results
+
+
+_OPEN: WeakSet[Generator[StreamResult]] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """While their threads still run: Python closes what is left over when there are none, and would wait for ever."""
+    for results in tuple(_OPEN):
+        with suppress(ValueError):  # another thread waits for its next result
+            results.close()
+
+
+def _streamed(order: Order) -> Generator[StreamResult]:
     loop, steps = LoopThread("jetserve-stream"), _Steps(io_async.streamed(order))
     try:
         while (result := loop.run(steps.next())) is not None:

@@ -1,6 +1,7 @@
 """An event loop in a thread of its own, for callers without one."""
 
 import asyncio
+import inspect
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -31,7 +32,8 @@ class LoopThread:
             RuntimeError: this is closed, before or meanwhile, or in use by the process that this one was forked from.
         """
         try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
+            with self._lock:  # until it is on the loop: `close` then finds it there, or this finds it closed
+                future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
         except RuntimeError:
             coroutine.close()
             raise
@@ -56,25 +58,31 @@ class LoopThread:
                 thread.join()
 
     def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("this client is closed: make another")
-            if self._loop is None:
-                self._loop, self._process = asyncio.new_event_loop(), os.getpid()
-                # A daemon: a client that nobody closed does not keep the program from ending.
-                self._thread = threading.Thread(target=_served, args=(self._loop,), name=self._name, daemon=True)
-                self._thread.start()
-            elif self._process != os.getpid():
-                raise RuntimeError("this client was used before the process was forked: make another in each process")
-            return self._loop
+        if self._closed:
+            raise RuntimeError("this client is closed: make another")
+        if self._loop is None:
+            self._loop, self._process = asyncio.new_event_loop(), os.getpid()
+            # A daemon: a client that nobody closed does not keep the program from ending.
+            self._thread = threading.Thread(target=_served, args=(self._loop,), name=self._name, daemon=True)
+            self._thread.start()
+        elif self._process != os.getpid():
+            raise RuntimeError("this client was used before the process was forked: make another in each process")
+        return self._loop
 
 
 async def _finished(finish: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
+    # What is cancelled before it begins is right for us, but anyio's tasks then never await what they were given.
+    while any(map(_is_to_begin, others := asyncio.all_tasks() - {asyncio.current_task()})):  # noqa: ASYNC110 - for no event
+        await asyncio.sleep(0)
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
     await finish()
+
+
+def _is_to_begin(task: "asyncio.Task[Any]") -> bool:
+    coroutine = task.get_coro()
+    return inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
 
 
 def _served(loop: asyncio.AbstractEventLoop) -> None:

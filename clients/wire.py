@@ -23,8 +23,6 @@ from vision.errors import (
     wire_errors,
 )
 
-DEFAULT_URL = "http://127.0.0.1:8080"
-
 UNDECLARED = "application/octet-stream"
 """What bytes without a file name are sent as; the gateway then goes by the bytes."""
 
@@ -69,13 +67,12 @@ def predict_request(
         OSError: the file cannot be read.
         InvalidArgument: no model can have that name, or what is given is no photo.
     """
-    given = {"score_threshold": score_threshold, "top_k": top_k, "max_detections": max_detections}
     encoded = encoded_photo(photo)
     return Request(
         "POST",
         f"{_model_path(model)}/predict",
         headers={"accept": accept, "content-type": encoded.media_type or UNDECLARED},
-        parameters={name: str(value) for name, value in given.items() if value is not None},
+        parameters=_given(score_threshold=score_threshold, top_k=top_k, max_detections=max_detections),
         content=encoded.content,
     )
 
@@ -86,8 +83,7 @@ def stream_request(model: str, mode: str, options: Mapping[str, float | None]) -
     Raises:
         InvalidArgument: no model can have that name.
     """
-    given = {name: str(value) for name, value in options.items() if value is not None}
-    return Request("GET", f"{_model_path(model)}/stream", parameters={"frames": mode} | given)
+    return Request("GET", f"{_model_path(model)}/stream", parameters={"frames": mode} | _given(**options))
 
 
 def models_request() -> Request:
@@ -170,8 +166,9 @@ def error_from_reply(reply: Reply) -> WireError:
     """The same class that the gateway raised."""
     try:
         problem = Problem.model_validate_json(reply.content)
-        cls = wire_errors()[problem.error]
-    except (ValidationError, KeyError):
+    except ValidationError:
+        problem = None
+    if problem is None or problem.error not in wire_errors():
         start = reply.content[:200].decode("utf-8", "replace")
         detail = (
             f"the answer is {reply.status} {start!r}, not one of jetserve's; is this the gateway's address,"
@@ -180,9 +177,22 @@ def error_from_reply(reply: Reply) -> WireError:
         if reply.status in BUSY:
             return BUSY[reply.status](detail, retry_after_s(reply))
         return BackendFailure(detail)
-    if issubclass(cls, CapacityError):
-        return cls(problem.detail, retry_after_s(reply))
-    return cls(problem.detail)
+    return error_from_problem(problem.error, problem.detail, retry_after_s(reply))
+
+
+def error_from_problem(kind: str, detail: str, retry_after_s: float | None = None) -> WireError:
+    """The error of that kind; `retry_after_s`, where there is one to say, for those that another attempt may mend."""
+    cls = wire_errors().get(kind)
+    if cls is None:
+        return BackendFailure(f"{detail} (an error of kind {kind!r}; is this client older than the gateway?)")
+    if issubclass(cls, CapacityError) and retry_after_s is not None:
+        return cls(detail, retry_after_s)
+    return cls(detail)
+
+
+def _given(**options: float | None) -> dict[str, str]:
+    """Without those that are left to the model's contract."""
+    return {name: str(value) for name, value in options.items() if value is not None}
 
 
 def _model_path(name: str) -> str:

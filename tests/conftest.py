@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.local_triton import LocalTriton, require_triton
+from tests.local_triton import ROOT, LocalTriton, require_triton
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +24,14 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTriton]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def balloon(triton: LocalTriton) -> LocalTriton:
+    """The same, with the detector that comes with the project, by its name in the documents; nobody unloads it."""
+    from builder.__main__ import main as build  # most tests need none of it
+
+    bundle = ROOT / "recipes" / "balloon-rtmdet" / "sdk"
+    assert build(["import", str(bundle), "--name", "balloon", "--repository", str(triton.repository)]) == 0
+    triton.load("balloon")
+    return triton

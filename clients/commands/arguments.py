@@ -5,7 +5,7 @@ import math
 from contextlib import suppress
 from typing import TypedDict
 
-from clients.wire import DEFAULT_URL
+from clients.addresses import DEFAULT_URL
 
 
 class Asked(TypedDict):

@@ -5,13 +5,12 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from clients.addresses import DEFAULT_TRITON
 from clients.commands.output import complain, say
 from vision.errors import BackendFailure, UnknownModel
 
 if TYPE_CHECKING:
     from clients.triton import TritonClient
-
-DEFAULT_TRITON = "127.0.0.1:8001"
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

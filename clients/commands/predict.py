@@ -3,9 +3,9 @@
 import argparse
 import glob
 import sys
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 from clients.commands.arguments import add_gateway, add_model, add_output, asked_of, one_or_more
@@ -41,6 +41,9 @@ def run(options: argparse.Namespace) -> int:
     photos = [photo for given in options.photos for photo in _photos(given)]
     if len(photos) > 1 and options.save and options.save.suffix:
         options.parser.error(f"argument --save: {options.save} is one file, for {len(photos)} photos; give a folder")
+    targets = _targets(photos, options.save)
+    if (lost := _overwritten(photos, targets)) is not None:
+        options.parser.error(f"argument --save: {lost} is one of the photos; give another name, or a folder of its own")
     failures = 0
     results = Results(options.output, "photo")
     with GatewayClient(options.url, options.timeout) as client:
@@ -53,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
             **asked_of(options),
         )
         with closing(answers):
-            for (photo, target), answer in zip(_targets(photos, options.save), answers, strict=True):
+            for photo, target, answer in zip(photos, targets, answers, strict=True):
                 try:
                     _show(photo, answer, target, results)
                 except (BackendUnavailable, DeadlineExceeded):
@@ -86,18 +89,23 @@ def _photos(given: str) -> list[Path]:
     return [path]
 
 
-def _targets(photos: list[Path], save: Path | None) -> Iterator[tuple[Path, Path | None]]:
-    """Each photo and the file its picture goes to: `save` itself, or for several photos, below it."""
-    named: Counter[str] = Counter()
+def _targets(photos: list[Path], save: Path | None) -> list[Path | None]:
+    """The file that each photo's picture goes to: `save` itself, or for several photos, one of its own below it."""
+    if save is None:
+        return [None] * len(photos)
+    if len(photos) == 1 and save.suffix:
+        return [save]
+    targets: dict[Path, None] = {}
     for photo in photos:
-        if save is None:
-            yield photo, None
-        elif len(photos) == 1 and save.suffix:
-            yield photo, save
-        else:
-            named[photo.stem] += 1
-            again = f"-{named[photo.stem]}" if named[photo.stem] > 1 else ""
-            yield photo, save / f"{photo.stem}{again}.jpg"
+        names = (photo.stem if number == 1 else f"{photo.stem}-{number}" for number in count(1))
+        targets[next(path for name in names if (path := save / f"{name}.jpg") not in targets)] = None
+    return list(targets)
+
+
+def _overwritten(photos: list[Path], targets: Sequence[Path | None]) -> Path | None:
+    """The first target that is one of the photos, by whatever name."""
+    files = {photo.resolve() for photo in photos}
+    return next((target for target in targets if target is not None and target.resolve() in files), None)
 
 
 def _save(value: str) -> Path:

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from clients.commands.window import Window
 from clients.gateway_sync import GatewayClient
 from clients.photos import image_from_photo
 from clients.results import Class, Detection, Result
-from clients.stream.results import StreamResult
+from clients.stream.results import Mode, StreamResult
 from clients.stream.sources import Source, source_from
 from clients.tables import plural
 from vision.errors import JetserveError
@@ -41,7 +42,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--save", type=_save, metavar="OUT", help=f"write frames, drawn on: {_SUFFIXES}, or a folder")
     parser.add_argument("--show", action="store_true", help="show frames, drawn on, in a window; q closes it")
     parser.add_argument(
-        "--frames", choices=("latest", "every"), help="drop frames that wait (cameras), or answer each (files)"
+        "--frames", choices=get_args(Mode), help="drop frames that wait (cameras), or answer each (files)"
     )
     parser.add_argument("--fps", type=_fps, metavar="N", help="of the saved video (the source's, or 25)")
     parser.add_argument(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ValidationError
 
 from clients.results import Prediction, Result, results_from_prediction
-from clients.wire import Reply, error_from_reply
+from clients.wire import error_from_problem
 from vision.errors import BackendFailure, JetserveError
 
 
@@ -21,6 +21,7 @@ class Answer:
 class _Numbered(BaseModel):
     frame: int
     error: str | None = None
+    detail: str = ""
 
 
 def answer_from_message(message: str | bytes) -> Answer:
@@ -32,8 +33,7 @@ def answer_from_message(message: str | bytes) -> Answer:
     try:
         numbered = _Numbered.model_validate_json(message)
         if numbered.error is not None:
-            content = message.encode() if isinstance(message, str) else message
-            return Answer(numbered.frame, None, error_from_reply(Reply(200, {}, content)))
+            return Answer(numbered.frame, None, error_from_problem(numbered.error, numbered.detail))
         [result] = results_from_prediction(Prediction.model_validate_json(message))
     except (ValidationError, ValueError) as exc:
         raise BackendFailure(

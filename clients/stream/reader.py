@@ -46,7 +46,7 @@ class Reader:
         self._ended = False
         self._stop = threading.Event()
         self._loop = asyncio.get_running_loop()
-        self._filled = asyncio.Event()
+        self._filled, self._done = asyncio.Event(), asyncio.Event()
         # A daemon: a camera that gives nothing does not keep the program from ending.
         self._thread = threading.Thread(target=self._read, name="jetserve-source", daemon=True)
         self._thread.start()
@@ -81,7 +81,9 @@ class Reader:
         """Have the thread end, and wait for it as long as the source says: a camera that hangs is not waited for."""
         self.stop()
         if self._source.end_s:
-            await asyncio.to_thread(self.join)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._source.end_s):
+                    await self._done.wait()  # join would need a thread, and when Python ends there are no new ones
 
     def stop(self) -> None:
         """Have the thread end, from any thread."""
@@ -105,6 +107,7 @@ class Reader:
         with self._changed:
             self._ended, self._error = True, error
             self._call_soon(self._filled.set)
+        self._call_soon(self._done.set)
 
     def _read_on(self) -> None:
         frames = self._source.frames(self._recover)

@@ -50,6 +50,9 @@ class Source:
     def interrupt(self) -> None:
         """Have whoever waits for a frame wait no longer, where that can be had; from another thread."""
 
+    async def aclose(self) -> None:
+        """End what gives frames on the event loop, where there is such a thing; on that loop, after `interrupt`."""
+
 
 class Awaited(Source):
     """Frames of an asynchronous iterable: its own event loop gives them, and the reading thread waits."""
@@ -58,6 +61,7 @@ class Awaited(Source):
         self._awaited = aiter(frames)
         self._loop = loop
         self._next: Future[list[Photo]] | None = None
+        self._step: asyncio.Task[object] | None = None
         self._interrupted = False
 
     def frames(self, recover: Recover) -> Iterator[Photo]:
@@ -81,7 +85,17 @@ class Awaited(Source):
         if self._next is not None:
             self._next.cancel()
 
+    async def aclose(self) -> None:
+        """Have the generator, if it is one, do its `finally` now, and not when it is collected as garbage."""
+        if self._step is not None:
+            await asyncio.wait({self._step})  # `interrupt` has cancelled it; a second time would disturb that `finally`
+        if close := getattr(self._awaited, "aclose", None):
+            await close()
+
     async def _one_or_none(self) -> list[Photo]:
+        if self._interrupted:  # no step begins once the source is to be closed
+            return []
+        self._step = asyncio.current_task()
         async for frame in self._awaited:
             return [frame]
         return []

@@ -220,3 +220,4 @@ async def streamed(order: Order, *, trust_env: bool) -> AsyncGenerator[StreamRes
                 yield result
     finally:
         await reader.close()
+        await source.aclose()

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from websockets.exceptions import ConnectionClosed, InvalidProxy, InvalidStatus, InvalidURI, WebSocketException
 
-from clients.wire import DEFAULT_URL, Reply, error_from_reply
+from clients.addresses import DEFAULT_URL
+from clients.wire import Reply, error_from_reply
 from vision.errors import BackendFailure, BackendUnavailable, DeadlineExceeded, InvalidArgument, JetserveError, TooLarge
 
 MESSAGE_TOO_BIG = 1009

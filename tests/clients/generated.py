@@ -1,4 +1,7 @@
-"""The synchronous client, written from the asynchronous one: `python -m tests.clients.generated`."""
+"""The synchronous client, written from the asynchronous one: `make generate`.
+
+It is a tool, and stands beside the test that runs it too: `clients` is what users import, and they have no unasync.
+"""
 
 import shutil
 import subprocess

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from clients.__main__ import main
+from clients.photos import image_from_photo
 from tests.fake_triton import FakeTriton
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway
@@ -73,6 +74,34 @@ def test_the_picture_is_saved(gateway: RunningGateway, photos: list[str], tmp_pa
     assert run(gateway, "predict", *photos, photos[0], "--model", "spot", "--save", str(tmp_path / "all")) == 0
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["blue-2.jpg", "blue.jpg", "red.jpg"]
     assert (tmp_path / "all" / "red.jpg").read_bytes().startswith(b"\xff\xd8\xff")
+
+
+def test_pictures_do_not_take_each_others_names(
+    gateway: RunningGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One a photo, also where a photo is called as another's second picture would be."""
+    names = ("a.jpg", "a.png", "a-2.jpg", "a-2.png", "a.jpg")
+    for width, name in enumerate(names, 40):
+        (tmp_path / name).write_bytes(encoded(width, 48, (255, 0, 0), Path(name).suffix))
+    given = [str(tmp_path / name) for name in names]
+    assert run(gateway, "predict", *given, "--model", "spot", "--save", str(tmp_path / "out")) == 0
+    widths = {path.name: image_from_photo(path).shape[1] for path in (tmp_path / "out").iterdir()}
+    assert widths == {"a.jpg": 44, "a-2.jpg": 41, "a-2-2.jpg": 42, "a-2-3.jpg": 43, "a-3.jpg": 44}
+
+
+def test_no_photo_is_drawn_on(
+    gateway: RunningGateway, fake: FakeTriton, photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture that would take a photo's place, by whatever name, is refused before anything is sent."""
+    folder, before = Path(photos[0]).parent, Path(photos[0]).read_bytes()
+    (tmp_path / "link").symlink_to(folder)
+    fake.received.clear()
+    for given, save in ((folder, folder), (folder, tmp_path / "link"), (photos[0], photos[0])):
+        with pytest.raises(SystemExit, match="2"):
+            run(gateway, "predict", str(given), "--model", "spot", "--save", str(save))
+        assert "blue.jpg is one of the photos; give another name" in capsys.readouterr().err
+    assert (Path(photos[0]).read_bytes(), fake.received) == (before, [])
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_a_picture_of_another_type_is_refused(gateway: RunningGateway, photos: list[str]) -> None:

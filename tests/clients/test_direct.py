@@ -34,6 +34,7 @@ from vision.errors import (
     InvalidImage,
     ModelNotReady,
     UnknownModel,
+    WireError,
 )
 
 BUNDLE = Path(__file__).parents[2] / "recipes" / "balloon-rtmdet" / "sdk"
@@ -180,6 +181,60 @@ class Listing(FakeTriton):
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
         self.listed += 1
         return await super().RepositoryIndex(request, context)
+
+
+@dataclass
+class Broken(FakeTriton):
+    """Cannot list its models while `unlisted`; publishes `coming` in place of `colour` with the next request for it."""
+
+    unlisted: bool = False
+    coming: FakeModel | None = None
+
+    async def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if self.unlisted:
+            await self._fail("load of an unknown model", context)
+        return await super().RepositoryIndex(request, context)
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if self.coming is not None:
+            self.models["colour"], self.coming = self.coming, None
+            await self._fail("unloaded", context)
+        return await super().ModelInfer(request, context)
+
+
+@pytest.mark.anyio
+async def test_a_repository_that_cannot_be_listed_does_not_stop_a_known_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some other entry of it is broken; of a model that is not known nothing can be said."""
+    monkeypatch.setattr("clients.direct.LOOK_AGAIN_S", 0.0)
+    models = {name: FakeModel(colour_contract(), colours) for name in ("colour", "other")}
+    async with Broken(models) as fake, AsyncDirectClient(fake.address) as client:
+        await client.predict(RED, "colour")
+        fake.unlisted = True
+        for _ in range(2):
+            assert (await client.predict(RED, "colour")).classes
+        with pytest.raises(WireError):
+            await client.predict(RED, "other")
+        fake.failure = "unloaded"
+        with pytest.raises(ModelNotReady, match="colour"):
+            await client.predict(RED, "colour")
+
+
+@pytest.mark.anyio
+async def test_a_model_that_is_published_anew_under_its_version_is_used() -> None:
+    """Its caller hears nothing of that either; without anything new the failure is told, after one attempt."""
+    old = colour_contract()
+    new = FakeModel(old.model_copy(update={"labels": ("red", "green", "blue")}), colours)
+    async with Broken({"colour": FakeModel(old, colours)}) as fake, AsyncDirectClient(fake.address) as client:
+        before = await client.predict(RED, "colour")
+        fake.coming = new
+        after = await client.predict(RED, "colour")
+        fake.coming = new
+        with pytest.raises(ModelNotReady):
+            await client.predict(RED, "colour")
+    assert before.classes is not None
+    assert after.classes is not None
+    assert (before.classes[0].label, after.classes[0].label) == ("red", "blue")
+    assert len(fake.received) == 2
 
 
 @pytest.mark.anyio

@@ -1,8 +1,11 @@
 """What the asynchronous client does beside what the synchronous one is made to show."""
 
 import asyncio
+import os
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from tests.clients.slow_photo import filled_by_the_loop
 from tests.fake_triton import FakeTriton
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway, eventually
-from vision.errors import UnknownModel
+from vision.errors import DeadlineExceeded, UnknownModel
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +43,46 @@ async def test_reading_a_photo_leaves_the_loop_free(gateway: RunningGateway, tmp
         async with filled_by_the_loop(tmp_path / "photo", RED):
             predicting = asyncio.create_task(client.predict(tmp_path / "photo", "colour"))
         assert (await predicting).name == "photo"
+
+
+async def test_reading_a_photo_is_part_of_the_time_allowed(gateway: RunningGateway, tmp_path: Path) -> None:
+    """The deadline begins with the call, not with the request."""
+    slow = tmp_path / "slow"
+    os.mkfifo(slow)  # who opens it waits for what is written
+    async with AsyncGatewayClient(gateway.url, timeout_s=0.3) as client:
+        for asked in (client.predict, client.annotated):
+            timer = threading.Timer(0.5, slow.write_bytes, (RED,))
+            timer.start()
+            with pytest.raises(DeadlineExceeded, match=r"within 0\.3 s"):
+                await asked(slow, "colour")
+            timer.join()
+
+
+async def test_connections_are_as_many_as_requests_and_are_kept() -> None:
+    """Whatever the number: nobody waits for another's connection, or pays for a new one."""
+    callers = connections = here = 0
+    everybody = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections, here
+        connections += 1
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                here += 1
+                if here == callers:
+                    everybody.set()
+                await everybody.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n" + b'{"models":[]}')
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        async with AsyncGatewayClient(f"http://127.0.0.1:{port}", timeout_s=10, retries=0) as client:
+            for callers in (102, 40):
+                here = 0
+                everybody.clear()
+                await asyncio.gather(*(client.models() for _ in range(callers)))
+    assert connections == 102
 
 
 async def test_who_is_cancelled_leaves_the_gateway(gateway: RunningGateway, fake: FakeTriton) -> None:

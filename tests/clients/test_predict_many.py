@@ -96,6 +96,32 @@ async def test_the_asynchronous_client_holds_no_more(gateway: RunningGateway, as
     assert WINDOW >= photos.most > 1
 
 
+@pytest.mark.anyio
+async def test_a_generator_that_takes_its_time_leaves_the_loop_free(gateway: RunningGateway) -> None:
+    """It may read files, or wait for a camera."""
+    seen = threading.Event()
+
+    def photos() -> Iterator[bytes]:
+        yield of_colour(0)
+        assert seen.wait(5), "the event loop waited for a photo"
+        yield of_colour(1)
+
+    asyncio.get_running_loop().call_later(0.1, seen.set)
+    async with AsyncGatewayClient(gateway.url) as client:
+        assert [best(result) async for result in client.predict_many(photos(), "colour")] == [0, 1]
+
+
+@pytest.mark.anyio
+async def test_no_photo_does_not_end_the_photos(gateway: RunningGateway) -> None:
+    """None among them is a failure, in its place."""
+    photos: list[object] = [of_colour(0), None, of_colour(1)]
+    async with AsyncGatewayClient(gateway.url) as client:
+        results = client.predict_many(photos, "colour", on_error="return")  # type: ignore[call-overload]
+        first, second, third = [result async for result in results]
+    assert (best(first), best(third)) == (0, 1)
+    assert isinstance(second, InvalidArgument)
+
+
 def test_so_many_are_under_way_at_once(client: GatewayClient, fake: FakeTriton) -> None:
     """And no more are taken from the source before the first is answered."""
     photos, fake.delay_s = Photos(8), 0.3

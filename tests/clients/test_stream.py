@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from clients import AsyncGatewayClient, GatewayClient, StreamResult
-from clients.photos import Photo
+from clients.photos import Photo, encoded_photo, frame_bytes
 from clients.stream.results import Mode
 from tests.clients.videos import number_of, shade, write_video
 from tests.fake_triton import FakeTriton
@@ -98,6 +98,30 @@ async def test_frames_may_come_asynchronously(gateway: RunningGateway, mode: Mod
         assert [result.frame async for result in results] == [1, 2, 3]
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("mode", ["latest", "every"])
+async def test_an_asynchronous_source_is_closed(gateway: RunningGateway, mode: Mode) -> None:
+    """As an ordinary one is, also where it is left between two frames: by the time that the stream has ended."""
+    ended: list[int] = []
+
+    async def frames() -> AsyncIterator[NDArray[np.uint8]]:
+        number = 0
+        try:
+            while True:
+                yield shade(number := number % 30 + 1)
+                await asyncio.sleep(0)
+        finally:
+            await asyncio.sleep(0)
+            ended.append(number)
+
+    async with AsyncGatewayClient(gateway.url) as client:
+        for times in (1, 2, 3):
+            async with aclosing(client.stream(frames(), "colour", frames=mode)) as results:
+                for _ in range(times):
+                    await anext(results)
+            assert len(ended) == times
+
+
 async def one_after_the_other(number: int) -> AsyncIterator[NDArray[np.uint8]]:
     for each in range(1, number + 1):
         yield shade(each)
@@ -114,14 +138,20 @@ def test_frames_may_be_given_as_photos_are(client: GatewayClient, tmp_path: Path
     assert len(list(client.stream(np.zeros((2, 48, 64, 3), np.uint8), "spot"))) == 2
 
 
-def test_pixels_are_sent_as_jpeg_of_that_quality(client: GatewayClient) -> None:
-    """So that a frame fits where a PNG would not."""
-    noise = np.random.default_rng(0).integers(0, 256, (1000, 4000, 3), np.uint8)
-    [good] = client.stream([noise], "spot", jpeg_quality=95)
-    [small] = client.stream([noise], "spot", jpeg_quality=10)
-    assert good.result is not None
-    assert small.result is not None
-    assert small.result.timings_ms["decode"] < good.result.timings_ms["decode"]
+def test_pixels_are_sent_as_jpeg_of_that_quality(fake: FakeTriton) -> None:
+    """So that a frame fits where a better one, or a PNG, would not."""
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)
+    small, good, lossless = len(frame_bytes(noise, 10)), len(frame_bytes(noise, 95)), len(encoded_photo(noise).content)
+    assert small < good < lossless
+    for most, fitting in ((small, 10), (good, 95)):
+        with (
+            running_gateway(fake.address, max_body_bytes=most) as gateway,
+            GatewayClient(gateway.url, timeout_s=10) as client,
+        ):
+            [fits] = client.stream([noise], "spot", jpeg_quality=fitting)
+            assert fits.result is not None
+            with pytest.raises(TooLarge):
+                list(client.stream([noise], "spot", jpeg_quality=fitting + 1))
 
 
 def test_an_error_is_one_frames(client: GatewayClient) -> None:

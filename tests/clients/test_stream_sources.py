@@ -1,6 +1,8 @@
 """Where frames come from."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
@@ -88,9 +90,11 @@ def test_a_camera_on_the_network_is_live(gateway: RunningGateway) -> None:
         assert source_from(camera.url).live
         with closing(client.stream(camera.url, "colour")) as results:
             first = next(results)
-            time.sleep(0.5)
+            sent = camera.sent
+            eventually(lambda: camera.sent >= sent + 30, within_s=10)
             for _ in range(6):  # what was under way meanwhile
                 later = next(results)
+        assert "jetserve-source" not in [thread.name for thread in threading.enumerate()]  # the camera is free again
         assert later.frame >= first.frame + 20
         assert later.result is not None
 
@@ -128,6 +132,21 @@ def test_a_camera_that_hangs_is_opened_again(gateway: RunningGateway) -> None:
             camera.stalled.set()
             started_s = time.monotonic()
         assert time.monotonic() - started_s < 4
+
+
+def test_a_program_may_end_in_mid_stream(gateway: RunningGateway) -> None:
+    """Without closing anything: it neither hangs nor is aborted by an OpenCV that is in the middle of a frame."""
+    with running_camera() as camera:
+        code = f"""
+from clients import GatewayClient
+results = GatewayClient({gateway.url!r}).stream({camera.url!r}, "colour")
+assert next(results).result
+"""
+        for _ in range(4):
+            ended = subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30
+            )
+            assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_camera_that_stays_away_ends_the_stream(gateway: RunningGateway) -> None:

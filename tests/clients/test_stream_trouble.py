@@ -1,12 +1,14 @@
 """What goes wrong in mid-stream: the client says what happened and goes on, or gives up in time."""
 
+import asyncio
 import logging
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, aclosing, closing
 from itertools import count, islice
 from pathlib import Path
 
@@ -14,14 +16,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clients import GatewayClient, StreamResult
+from clients import AsyncGatewayClient, GatewayClient, StreamResult
 from clients.photos import Photo
 from tests.clients.proxy import Mode, Proxy, running_proxy
 from tests.clients.test_stream import blue_of
+from tests.clients.test_watch import sigint_not_ignored
 from tests.clients.videos import shade
 from tests.fake_triton import FakeTriton
 from tests.gateway.photos import encoded
-from tests.gateway.serving import RunningGateway, running_gateway
+from tests.gateway.serving import RunningGateway, eventually, running_gateway
 from tests.local_triton import LocalTriton
 from tests.ports import free_ports
 from tests.tiny_models import colour_contract, colour_graph, write_model
@@ -198,15 +201,49 @@ def test_the_log_says_it_where_nobody_asked_to_be_told(proxy: Proxy, caplog: pyt
     assert len([message for message in messages if "there is no gateway" in message]) == 1
 
 
-def test_waiting_can_be_given_up(proxy: Proxy) -> None:
-    """Whoever leaves the stream while it waits for an answer, or for the gateway, is not held."""
-    with GatewayClient(proxy.url, timeout_s=30) as client:
-        results = client.stream(frames(), "colour")
+WAITS: list[Mode] = ["swallow", "refuse"]
+"""For an answer, and for the gateway."""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("mode", WAITS)
+async def test_waiting_can_be_cancelled(proxy: Proxy, mode: Mode) -> None:
+    """Whoever gives the stream up while it waits for an answer, or for the gateway, is not held."""
+    async with AsyncGatewayClient(proxy.url, timeout_s=30) as client:
+        async with aclosing(client.stream(frames(), "colour", on_trouble=lambda _: None)) as results:
+            await anext(results)
+            await asyncio.to_thread(setattr, proxy, "mode", mode)
+
+            async def take() -> None:
+                async for _ in results:
+                    pass
+
+            taking = asyncio.create_task(take())
+            await asyncio.wait({taking}, timeout=0.5)
+            assert not taking.done()
+            started_s = time.monotonic()
+            taking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await taking
+        assert time.monotonic() - started_s < 3
+
+
+@pytest.mark.parametrize("mode", WAITS)
+def test_waiting_can_be_interrupted(proxy: Proxy, mode: Mode) -> None:
+    """By Ctrl-C, which ends the stream too."""
+    before = threading.active_count()
+    with GatewayClient(proxy.url, timeout_s=30) as client, sigint_not_ignored():
+        results = client.stream(frames(), "colour", on_trouble=lambda _: None)
         next(results)
-        proxy.mode = "swallow"
+        proxy.mode = mode
+        interrupt = threading.Timer(0.5, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+        interrupt.start()
         started_s = time.monotonic()
-        results.close()
-    assert time.monotonic() - started_s < 3
+        with pytest.raises(KeyboardInterrupt):
+            list(results)
+        assert 0.4 < time.monotonic() - started_s < 4
+    interrupt.join()
+    eventually(lambda: threading.active_count() <= before, within_s=5)
 
 
 def test_a_gateway_that_is_restarted_is_found_again(fake: FakeTriton) -> None:

@@ -1,9 +1,11 @@
 """Requests and replies as plain data, without a transport."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from clients.stream.answers import answer_from_message
 from clients.wire import (
     Reply,
     content_from_reply,
@@ -71,6 +73,22 @@ def test_every_error_comes_back_as_the_class_it_was(kind: str) -> None:
     assert type(received) is type(sent)
     assert received.detail == "what to do"
     assert getattr(received, "retry_after_s", None) == getattr(sent, "retry_after_s", None)
+
+
+@pytest.mark.parametrize("kind", wire_errors())
+def test_an_error_of_a_frame_is_the_class_it_was(kind: str) -> None:
+    """There is no reply, and no header, around it."""
+    answer = answer_from_message(json.dumps({"error": kind, "detail": "what to do", "frame": 7, "dropped": 0}))
+    expected = wire_errors()[kind]("what to do")
+    assert (answer.number, type(answer.error), answer.result) == (7, type(expected), None)
+    assert vars(answer.error) == vars(expected)
+
+
+def test_an_error_of_a_frame_that_a_newer_gateway_adds_is_told() -> None:
+    """With what it says of itself, and as one frame's."""
+    answer = answer_from_message('{"error": "of_the_future", "detail": "too green", "frame": 2, "dropped": 0}')
+    assert isinstance(answer.error, BackendFailure)
+    assert "too green (an error of kind 'of_the_future'" in answer.error.detail
 
 
 @pytest.mark.parametrize(

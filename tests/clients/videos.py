@@ -60,6 +60,8 @@ class NetworkCamera:
         self.port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/video"
         self.connections = 0
+        self.sent = 0
+        """Frames, over all connections."""
         self.stalled = threading.Event()
         """While it is set nothing is sent, and the connection stays."""
 
@@ -87,6 +89,7 @@ class NetworkCamera:
             data = cv2.imencode(".jpg", shade(number))[1].tobytes()
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
             connection.sendall(head.encode() + data + b"\r\n")
+            self.sent += 1
             time.sleep(0.02)
 
     def stop(self) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import pytest
 
-from builder.__main__ import main as build
 from tests.gateway.photos import BALLOONS
 from tests.gateway.serving import no_settings, running_gateway
 from tests.local_triton import LocalTriton
@@ -23,15 +22,10 @@ COMMAND = re.compile(r"python -m clients (\w+)")
 
 
 @pytest.fixture
-def addresses(triton: LocalTriton) -> Iterator[dict[str, str]]:
+def addresses(balloon: LocalTriton) -> Iterator[dict[str, str]]:
     """A gateway and a Triton with the shipped model, by the addresses that the guide calls them."""
-    with no_settings():
-        bundle = ROOT / "recipes" / "balloon-rtmdet" / "sdk"
-        assert build(["import", str(bundle), "--name", "balloon", "--repository", str(triton.repository)]) == 0
-        triton.load("balloon")
-        with running_gateway(triton.address) as gateway:
-            yield {"http://localhost:8080": gateway.url, "localhost:8001": triton.address}
-        triton.unload("balloon")
+    with no_settings(), running_gateway(balloon.address) as gateway:
+        yield {"http://localhost:8080": gateway.url, "localhost:8001": balloon.address}
 
 
 @pytest.fixture

@@ -5,22 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from builder.__main__ import main as build
-from tests.examples.commands import ROOT, Examples
+from tests.examples.commands import Examples
 from tests.gateway.serving import no_settings, running_gateway
 from tests.local_triton import LocalTriton
 from tests.tiny_models import colour_contract, colour_graph, write_model
 
 
 @pytest.fixture(scope="session")
-def examples(triton: LocalTriton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Examples]:
+def examples(balloon: LocalTriton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Examples]:
     """For the whole run, as are the programs that it builds."""
-    bundle = ROOT / "recipes" / "balloon-rtmdet" / "sdk"
-    assert build(["import", str(bundle), "--name", "balloon", "--repository", str(triton.repository)]) == 0
-    write_model(triton.repository, "examples_colour", colour_contract(), colour_graph())
-    triton.load("balloon")
-    triton.load("examples_colour")
-    with no_settings(), running_gateway(triton.address) as gateway:
+    write_model(balloon.repository, "examples_colour", colour_contract(), colour_graph())
+    balloon.load("examples_colour")
+    with no_settings(), running_gateway(balloon.address) as gateway:
         yield Examples(gateway, tmp_path_factory.mktemp("examples"))
 
 
