@@ -3,6 +3,7 @@
 import argparse
 import logging
 import math
+import socket
 import sys
 from contextlib import suppress
 
@@ -33,7 +34,7 @@ def main() -> int:
         return 1
     keep_freed_memory()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    server = uvicorn.Server(config_from_settings(settings))
+    server = Server(config_from_settings(settings))
     with suppress(KeyboardInterrupt):  # uvicorn raises what stopped it again once everything is closed
         server.run()
     return 0 if server.started else 1
@@ -58,6 +59,14 @@ def config_from_settings(settings: Settings) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=math.ceil(settings.deadline_s),
     )
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, with gRPC ending when HTTP begins to end: the lifespan does not, until HTTP has."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.config.app.state.grpc.begin_end()  # type: ignore[union-attr]  # an ASGI app; ours has it
+        await super().shutdown(sockets)
 
 
 def _parser() -> argparse.ArgumentParser:

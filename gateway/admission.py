@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from clients.phases import Phases
 from gateway.deadline import Deadline
 from gateway.metrics import Counted
-from gateway.phases import Phases
 from gateway.service import Service
 
 Transport = Literal["http", "grpc", "oip-http", "grpc-stream", "websocket"]

@@ -26,8 +26,8 @@ def app_from_settings(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running_service(settings) as service, serving(service) as grpc_port:
-            app.state.service, app.state.grpc_port = service, grpc_port
+        async with running_service(settings) as service, serving(service) as running_grpc:
+            app.state.service, app.state.grpc = service, running_grpc
             yield
 
     # FastAPI's own /docs loads its scripts from the internet, which a Jetson in a field does not have.

@@ -46,8 +46,11 @@ def refuse_encoded(request: Request) -> None:
         )
 
 
-async def capped_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
-    """The body as it arrives.
+RAISE = "send a smaller photo or fewer, or raise GATEWAY_MAX_BODY_BYTES"
+
+
+async def capped_chunks(request: Request, max_bytes: int, advice: str = RAISE) -> AsyncIterator[bytes]:
+    """The body as it arrives; `advice` ends the message about one that is too large.
 
     Raises:
         TooLarge: before a byte is read where `Content-Length` tells, else at the byte too many.
@@ -55,20 +58,17 @@ async def capped_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes
     """
     declared = request.headers.get("content-length")
     if declared is not None and int(declared) > max_bytes:
-        raise _too_large(f"{declared} bytes", max_bytes)
+        raise _too_large(f"{declared} bytes", max_bytes, advice)
     received = 0
     try:
         async for chunk in request.stream():
             received += len(chunk)
             if received > max_bytes:
-                raise _too_large("longer", max_bytes)
+                raise _too_large("longer", max_bytes, advice)
             yield chunk
     except ClientDisconnect as exc:
         raise CallerGone from exc
 
 
-def _too_large(came: str, max_bytes: int) -> TooLarge:
-    return TooLarge(
-        f"the body may have {max_bytes} bytes and is {came}; send a smaller photo or fewer,"
-        " or raise GATEWAY_MAX_BODY_BYTES"
-    )
+def _too_large(came: str, max_bytes: int, advice: str) -> TooLarge:
+    return TooLarge(f"the body may have {max_bytes} bytes and is {came}; {advice}")

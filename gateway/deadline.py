@@ -1,21 +1,15 @@
 """The moment by which a request must be answered."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from clients import deadline
+from clients import deadline as clients_deadline
 from vision.errors import DeadlineExceeded
 
 
-class Deadline(deadline.Deadline):
+class Deadline(clients_deadline.Deadline):
     """One moment for every phase of a request, the call to Triton included."""
-
-    def shorten(self, allowed_s: float) -> None:
-        """Have it end within `allowed_s` from now, where that is sooner."""
-        if allowed_s < self.remaining_s():
-            self.allowed_s, self._at_s = allowed_s, time.monotonic() + allowed_s
 
     @asynccontextmanager
     async def over(self, doing: str) -> AsyncIterator[None]:

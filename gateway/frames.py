@@ -3,19 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar, get_args
+from typing import Generic, TypeVar, get_args
 
 from clients.echo import quoted
+from clients.stream.results import Mode
 from vision.errors import InvalidArgument
 
 T = TypeVar("T")
 
-Mode = Literal["latest", "every"]
-"""What becomes of frames that come faster than the model works.
-
-`latest`: one that waits gives way to the next, so that answers are about now; a camera. `every`: the next is not read
-before there is a place for it, so that the sender is held back; a video file.
-"""
 PARAMETER = "frames"
 
 

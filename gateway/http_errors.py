@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from clients.echo import quoted, shortened
 from gateway.gone import CallerGone
+from gateway.unforeseen import unforeseen
 from vision.errors import (
     CapacityError,
     InternalError,
@@ -106,8 +107,7 @@ async def _framework(request: Request, exc: Exception) -> Response:
 
 async def _unforeseen(request: Request, exc: Exception) -> Response:
     # Starlette raises it again once this is sent, and the server logs it with its traceback.
-    error = InternalError("the gateway failed; the traceback is in its log. Please report it")
-    return response_from_error(error, request.url.path)
+    return response_from_error(unforeseen(), request.url.path)
 
 
 async def _nobody(_: Request, __: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 on httptools, with two things that a server in the open needs."""
+"""uvicorn's HTTP/1.1 on httptools, with what a server in the open needs beside."""
 
 import asyncio
 import re
@@ -7,12 +7,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_S = 20.0
 """What a connection has to send the head of a request, the first or the next."""
-UPGRADE = re.compile(rb"(?im)^upgrade(?=[ \t]*:(?![ \t]*websocket[ \t]*\r?$))")
-"""The name of a header that offers another protocol than the one that is spoken here."""
+HEAD_BYTES = 64 * 1024
+"""A head that has more, and is not at its end, is refused: the parser would keep all of it."""
+UPGRADE = re.compile(rb"(?im)^upgrade(?=[ \t]*:)")
+"""The name of a header that offers another protocol."""
+UPGRADE_ELSEWHERE = re.compile(rb"(?im)^upgrade(?=[ \t]*:(?![ \t]*websocket[ \t]*\r?$))")
+"""The same, where the protocol is none that is spoken here."""
 
 
 class Protocol(HttpToolsProtocol):
-    """Ignores upgrades to all but WebSocket, and hangs up on who connects and asks nothing.
+    """Ignores upgrades to all but WebSocket, and hangs up on who connects and asks nothing, or asks without an end.
 
     `curl --http2` and Java's HttpClient offer `Upgrade: h2c` with a request, which a server may ignore (RFC 9110 7.8).
     The parser takes such a head for the whole message and loses the body, so the header is renamed before it looks.
@@ -20,6 +24,9 @@ class Protocol(HttpToolsProtocol):
 
     _head_timer: asyncio.TimerHandle | None = None
     _in_head = True
+    _head_bytes = 0
+    _is_get = True
+    """Of the request whose head arrives: a WebSocket begins with no other method."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
@@ -30,7 +37,15 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(without_upgrade(data) if self._in_head else data)
+        if not self._in_head:
+            super().data_received(data)
+            return
+        if self._head_bytes == 0:
+            self._is_get = data.startswith(b"GET ")
+        self._head_bytes += len(data)
+        super().data_received(without_upgrade(data, UPGRADE_ELSEWHERE if self._is_get else UPGRADE))
+        if self._in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self._refuse_head()
 
     def on_message_begin(self) -> None:
         self._expect_head()
@@ -38,6 +53,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._head_bytes = 0
         self._cancel_timer()
         super().on_headers_complete()
 
@@ -54,15 +70,26 @@ class Protocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def _refuse_head(self) -> None:
+        said = f"the head of a request may have {HEAD_BYTES} bytes; send fewer or shorter headers".encode()
+        lines = (
+            b"HTTP/1.1 431 Request Header Fields Too Large",
+            b"content-type: text/plain; charset=utf-8",
+            b"content-length: %d" % len(said),
+            b"connection: close",
+        )
+        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + said)
+        self.transport.close()
+
     def _no_head(self) -> None:
         if not self.transport.is_closing():
             self.transport.close()
 
 
-def without_upgrade(data: bytes) -> bytes:
-    """What begins with the head of a request, with an `Upgrade` to anything but WebSocket renamed in it."""
+def without_upgrade(data: bytes, which: re.Pattern[bytes]) -> bytes:
+    """What begins with the head of a request, or with more of it, with the `Upgrade` headers that fit renamed in it."""
     end = data.find(b"\r\n\r\n")
     end = len(data) if end < 0 else end
-    if UPGRADE.search(data, 0, end) is None:
+    if which.search(data, 0, end) is None:
         return data
-    return UPGRADE.sub(b"x-not-taken", data[:end]) + data[end:]
+    return which.sub(b"x-not-taken", data[:end]) + data[end:]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
+from clients.phases import Phases
 from gateway.catalogue import Catalogue
 from gateway.gone import CallerGone
 from gateway.permits import Permits
-from gateway.phases import Phases
 from vision.errors import WireError
 
 NO_MODEL = "-"

@@ -9,9 +9,6 @@ from clients.echo import quoted
 from clients.options import ADAPTER, Options, options_from_values
 from vision.errors import InvalidArgument
 
-__all__ = ["SCHEMAS", "Options", "options_from_parameters", "options_from_query"]
-
-
 SCHEMAS: dict[str, dict[str, Any]] = ADAPTER.json_schema()["properties"]
 """The JSON schema of each option."""
 

@@ -1,9 +1,5 @@
 """Where a request's time went."""
 
-from clients.phases import Phases
-
-__all__ = ["Phases", "server_timing"]
-
 
 def server_timing(milliseconds: dict[str, float]) -> str:
     """The value of a `Server-Timing` header (W3C Server Timing): `decode;dur=4.2, …, total;dur=31.7`."""

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from clients.options import Options
 from gateway import media_types
 from gateway.admission import Admitted, admitted
 from gateway.body import photos_from_request
 from gateway.caller import while_connected
-from gateway.options import SCHEMAS, Options, options_from_query
+from gateway.options import SCHEMAS, options_from_query
 from gateway.phases import server_timing
 from gateway.photo import Photo
 from gateway.responses import PREDICT_RESPONSES, problems, wire_prediction

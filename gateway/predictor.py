@@ -5,12 +5,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 
+from clients.options import Options
+from clients.phases import Phases
 from clients.triton import Inference, TritonClient
 from clients.triton_errors import needs_loading
 from gateway.catalogue import Catalogue, Servable
 from gateway.deadline import Deadline
-from gateway.options import Options
-from gateway.phases import Phases
 from gateway.photo import Photo
 from gateway.pictures import picture_from_finding
 from gateway.preparation import Batch, prepared_batches

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.echo import quoted
+from clients.phases import Phases
 from gateway.catalogue import Servable
-from gateway.phases import Phases
 from gateway.photo import Photo
 from gateway.threads import in_threads
 from vision.contract import Contract

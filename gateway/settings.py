@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     max_pixels: Annotated[int, Field(ge=1)] = Field(
         50_000_000, description="pixels of one photo, read from its header before it is decoded; more is answered 413"
     )
-    max_files: Annotated[int, Field(ge=1)] = Field(16, description="photos in one multipart request")
+    max_files: Annotated[int, Field(ge=1)] = Field(16, description="photos in one request, whatever it comes by")
     deadline_s: Annotated[float, Field(gt=0, le=3600)] = Field(
         10.0, description="seconds for a request from its first byte to its answer, the upload included"
     )

@@ -11,15 +11,18 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from clients.echo import shortened
+from clients.options import Options
+from clients.stream.results import Mode
 from gateway.admission import Transport, admitted
 from gateway.deadline import Deadline
-from gateway.frames import PARAMETER, Frames, Mode, mode_from_word
+from gateway.frames import PARAMETER, Frames, mode_from_word
 from gateway.gone import CallerGone
-from gateway.options import Options, options_from_query
+from gateway.options import options_from_query
 from gateway.photo import Photo
 from gateway.responses import wire_prediction
 from gateway.service import Service
-from vision.errors import InternalError, InvalidArgument, InvalidImage, UnknownPath, WireError
+from gateway.unforeseen import unforeseen
+from vision.errors import InvalidArgument, InvalidImage, UnknownPath, WireError
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +76,7 @@ async def _answer(
             answer = {"error": exc.kind, "detail": exc.detail}
         except Exception:
             logger.exception("frame %d of a stream failed", frame.number)
-            failed = InternalError("the gateway failed; the traceback is in its log. Please report it")
+            failed = unforeseen()
             answer = {"error": failed.kind, "detail": failed.detail}
         # The caller's reading is waited for here: while it does not, nothing is worked on and frames are not kept.
         await websocket.send_text(json.dumps(answer | {"frame": frame.number, "dropped": frame.dropped}))

@@ -3,11 +3,14 @@
 uvicorn 0.54 stops reading while a message waits for the application, and waits before it sends while the caller does
 not read. What it leaves open, and is closed here: answers to pings of a caller who never reads, messages in a million
 fragments, a caller taken for gone because its pong waits behind frames that the gateway has not read yet, and
-connections that are to be closed and never are, because who is at the other end does not read.
+connections that are to be closed and never are, because who is at the other end does not read, or because their
+handshake could not be read.
 """
 
 from typing import Any
 
+from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -28,6 +31,15 @@ class Protocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         self._heard = True
         super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.close_sent:
+            self._refuse_handshake()
+
+    def _refuse_handshake(self) -> None:
+        """Answer a handshake that cannot be read: uvicorn would leave it open, and trip over it when it stops."""
+        self.handshake_complete = self.close_sent = True
+        said = b"".join(self.conn.data_to_send())
+        self.transport.write(said or b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.close()
 
     def handle_cont(self, event: Frame) -> None:
         # Joined as they come: a fragment a byte would cost fifty times what the limit counts.
@@ -43,6 +55,12 @@ class Protocol(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(pongs))
         elif pongs:
             self._pong = pongs[-1]  # RFC 6455 5.5.3: one for the latest ping will do
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await self.writable.wait()
+        if self.close_sent:  # while an answer was made: uvicorn takes that for a fault of the application
+            raise ClientDisconnected
+        await super().send(message)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -71,6 +89,7 @@ class Protocol(WebSocketsSansIOProtocol):
         self._say_closed()
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.transport.write_eof()
+        self._pong = b""
         self.close_sent = True
         if self.read_paused:
             self.read_paused = False

@@ -9,7 +9,8 @@ from typing import Any
 import grpc
 
 from gateway.gone import CallerGone
-from vision.errors import CapacityError, InternalError, WireError
+from gateway.unforeseen import unforeseen
+from vision.errors import CapacityError, WireError
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def error_from_exception(exc: Exception) -> WireError:
     if isinstance(exc, WireError):
         return exc
     logger.error("a gRPC call failed", exc_info=exc)
-    return InternalError("the gateway failed; the traceback is in its log. Please report it")
+    return unforeseen()
 
 
 @asynccontextmanager

@@ -30,16 +30,40 @@ class Replaced(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # no types
         return self._handlers.get(details.method) or await continuation(details)
 
 
+class Places:
+    """So many calls of one sort may be open at once."""
+
+    def __init__(self, limit: int, sort: str) -> None:
+        self._limit, self._sort = limit, sort
+        self._taken = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold a place for the length of the block.
+
+        Raises:
+            Overloaded: at once, when every place is taken.
+        """
+        if self._taken >= self._limit:
+            raise Overloaded(f"{self._limit} {self._sort} are open over gRPC; close some, or come back later")
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+
 class OpenCalls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # as above
-    """Bounds the calls that hold no permit: streams, watches, questions. Those that stay open end with the server.
+    """Bounds the calls that hold no permit: streams and watches, and questions. Streams end with the server.
+
+    The two have places of their own, or cameras would keep Kubernetes from asking whether the gateway lives.
 
     A method that takes a stream of requests and answers once, as ModelInfer does here, looks after itself.
     """
 
     def __init__(self, limit: int, deadline_s: float) -> None:
-        self._limit = limit
         self._deadline_s = deadline_s
-        self._count = 0
+        self._open_streams, self._open_questions = Places(limit, "streams"), Places(limit, "questions")
         self._streams: set[asyncio.Task[Any]] = set()
         self._ending = False
 
@@ -68,7 +92,7 @@ class OpenCalls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # as above
             async with ended_by_its_error(context):
                 if not inspect.iscoroutinefunction(handler.unary_unary):  # those of the generated class
                     raise UnknownPath(f"{method} is not served; ask Triton itself for what is not about photos")
-                with self._one():
+                with self._open_questions.one():
                     request = await self._received(requests, handler)
                     async with Deadline(self._deadline_s).over("the answer was made"):
                         return await handler.unary_unary(request, context)
@@ -78,7 +102,7 @@ class OpenCalls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # as above
     def _stream(self, handler: Any) -> Callable[[Any, Any], Awaitable[None]]:
         async def answered(requests: AsyncIterator[Any], context: Any) -> None:
             async with ended_by_its_error(context):
-                with self._one(), self._until_the_end():
+                with self._open_streams.one(), self._until_the_end():
                     if handler.request_streaming:
                         answers = handler.stream_stream(requests, context)
                     else:
@@ -96,16 +120,6 @@ class OpenCalls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # as above
             return handler.request_deserializer(data)
         except (DecodeError, TypeError) as exc:  # no message at all is None
             raise InvalidArgument(f"the call brought no message of this method: {exc}") from exc
-
-    @contextmanager
-    def _one(self) -> Iterator[None]:
-        if self._count >= self._limit:
-            raise Overloaded(f"{self._limit} streams and questions are open over gRPC; close some, or come back later")
-        self._count += 1
-        try:
-            yield
-        finally:
-            self._count -= 1
 
     @contextmanager
     def _until_the_end(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
 from clients.echo import quoted
+from gateway.grpc.fields import require_few_fields
 from gateway.oip.inference import InferAnswer, InferRequest
 from gateway.oip.metadata import IndexEntry, ModelMetadata, ServerMetadata
 from gateway.oip.tensors import BYTES, InputTensor, Parameters
@@ -17,8 +18,9 @@ def message_from_bytes(data: bytes) -> Any:
     """A ModelInferRequest.
 
     Raises:
-        InvalidArgument: the bytes are none.
+        InvalidArgument: the bytes are none, or have fields by the thousands.
     """
+    require_few_fields(data)
     try:
         return service_pb2.ModelInferRequest.FromString(data)
     except DecodeError as exc:
@@ -93,6 +95,10 @@ def message_from_index(entries: Sequence[IndexEntry]) -> Any:
 
 
 def _input(tensor: Any, raw: bytes | None) -> InputTensor:
+    if raw is not None and tensor.HasField("contents"):
+        raise InvalidArgument(
+            f"the input {quoted(tensor.name)} has its values in `contents` and in `raw_input_contents`; send them once"
+        )
     # Contents of another datatype are not looked at: they are refused by their datatype.
     elements = list(tensor.contents.bytes_contents) if tensor.datatype == BYTES else []
     return InputTensor(

@@ -20,16 +20,36 @@ HEAD_BYTES = 64 * 1024
 AHEAD_BYTES = 256 * 1024
 """What may arrive of a message before it is received: most photos whole, and of a refused one no more."""
 OPEN_CALLS = 64
-"""Calls that may be open beside those that hold a permit: streams, watches, questions about models."""
+"""Calls that may be open beside those that hold a permit: so many streams and watches, and so many questions."""
 
 
 class PortError(OSError):
     """The port cannot be listened on; the message says what to change."""
 
 
+class Running:
+    """The server at work; `port` is the one it has."""
+
+    def __init__(self, server: grpc.aio.Server, port: int, healths: Health, open_calls: OpenCalls, grace_s: float):
+        self.port = port
+        self._server, self._healths, self._open_calls, self._grace_s = server, healths, open_calls, grace_s
+        self._end: asyncio.Task[None] | None = None
+
+    def begin_end(self) -> asyncio.Task[None]:
+        """Take no more calls and end the streams; done when calls in work are, or their deadline has passed."""
+        if self._end is None:
+            self._end = asyncio.create_task(self._ended())
+        return self._end
+
+    async def _ended(self) -> None:
+        await self._healths.enter_graceful_shutdown()
+        self._open_calls.end()
+        await self._server.stop(self._grace_s)
+
+
 @asynccontextmanager
-async def serving(service: Service) -> AsyncIterator[int]:
-    """Serve for the length of the block; the port comes back. Calls in work at the end get their deadline to finish.
+async def serving(service: Service) -> AsyncIterator[Running]:
+    """Serve for the length of the block. Calls in work at the end get their deadline to finish.
 
     Raises:
         PortError
@@ -44,16 +64,15 @@ async def serving(service: Service) -> AsyncIterator[int]:
     reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = _listening(server, settings.host, settings.grpc_port)
     await server.start()
+    running = Running(server, port, healths, open_calls, settings.deadline_s)
     following = asyncio.create_task(healths.follow())
     try:
-        yield port
+        yield running
     finally:
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
-        await healths.enter_graceful_shutdown()
-        open_calls.end()
-        await server.stop(settings.deadline_s)
+        await running.begin_end()
 
 
 def require_port(host: str, port: int) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 from tritonclient.grpc import service_pb2
 
 from clients.echo import quoted
+from clients.phases import Phases
+from clients.stream.results import Mode
 from gateway.admission import Transport, admitted
-from gateway.frames import PARAMETER, Frame, Frames, Mode, mode_from_word
+from gateway.frames import PARAMETER, Frame, Frames, mode_from_word
 from gateway.grpc.errors import error_from_exception
 from gateway.grpc.messages import message_from_answer, message_from_bytes, parameters_from_message, request_from_message
 from gateway.oip import inference
@@ -59,10 +61,9 @@ async def _answer(frame: Frame[bytes], mode: Mode, service: Service) -> Any:
     response = service_pb2.ModelStreamInferResponse()
     answered = response.infer_response
     try:
-        with admitted(service, "", TRANSPORT) as admission:
-            message = message_from_bytes(frame.data)
-            admission.counted.model = message.model_name
-            answered.model_name, answered.id = message.model_name, message.id
+        message = _message(frame.data, service)
+        answered.model_name, answered.id = message.model_name, message.id
+        with admitted(service, message.model_name, TRANSPORT) as admission:
             _take_mode(message, mode)
             request = request_from_message(message)
             answer = await inference.answer(service, request, admission)
@@ -74,6 +75,15 @@ async def _answer(frame: Frame[bytes], mode: Mode, service: Service) -> Any:
     answered.parameters[FRAME].int64_param = frame.number
     answered.parameters[DROPPED].int64_param = frame.dropped
     return response
+
+
+def _message(data: bytes, service: Service) -> Any:
+    """Taken apart before there is a permit: its answer has its id, whatever becomes of it."""
+    try:
+        return message_from_bytes(data)
+    except InvalidArgument:
+        with service.metrics.request("", TRANSPORT, Phases()):
+            raise
 
 
 def _mode(first: bytes) -> Mode:

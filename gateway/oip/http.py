@@ -12,15 +12,19 @@ from clients.echo import quoted
 from gateway import body
 from gateway.admission import Admitted, admitted
 from gateway.caller import while_connected
+from gateway.deadline import Deadline
 from gateway.media_types import JSON, UNDECLARED
 from gateway.oip import inference, metadata
-from gateway.oip.json_form import body_from_answer, request_from_body
+from gateway.oip.json_form import body_from_answer, ready_from_body, request_from_body
 from gateway.phases import server_timing
 from gateway.service import Service
 from vision.errors import InvalidArgument, ModelNotReady
 
 HEADER_LENGTH = "inference-header-content-length"
 """How many bytes of a body are JSON, where tensors follow it."""
+INDEX_BYTES = 4096
+"""What the body of a question for the index may have: it is read without a permit."""
+INDEX_ADVICE = 'leave it out, or send {"ready": true}'
 
 router = APIRouter(prefix="/v2", include_in_schema=False)  # the protocol has an OpenAPI document of its own
 
@@ -64,15 +68,11 @@ async def model_metadata(request: Request, model: str, version: str = "") -> Res
 @router.post("/repository/index")
 async def repository_index(request: Request) -> Response:
     """Every model; those that can be asked where the body is `{"ready": true}`."""
-    settings = _service(request).settings
-    content = b"".join([chunk async for chunk in body.capped_chunks(request, settings.max_body_bytes)])
-    try:
-        wanted = json.loads(content or b"{}")["ready"] is True
-    except KeyError:
-        wanted = False
-    except (ValueError, TypeError) as exc:
-        raise InvalidArgument('the body is no JSON object; leave it out, or send {"ready": true}') from exc
-    entries = await metadata.repository_index(_service(request), ready=wanted)
+    service = _service(request)
+    async with Deadline(service.settings.deadline_s).over("the index was made"):
+        chunks = body.capped_chunks(request, INDEX_BYTES, INDEX_ADVICE)
+        ready_alone = ready_from_body(b"".join([chunk async for chunk in chunks]))
+        entries = await metadata.repository_index(service, ready=ready_alone)
     return _json([dataclasses.asdict(entry) for entry in entries])
 
 

@@ -141,6 +141,8 @@ def _timeout_s(timeout: object) -> float:
         timeout_us = int(str(timeout))
     except ValueError:
         timeout_us = 0
-    if timeout_us <= 0:
-        raise InvalidArgument(f"{TIMEOUT}={quoted(timeout)}: expected a whole number of microseconds above 0")
+    if not 0 < timeout_us < 2**63:
+        raise InvalidArgument(
+            f"{TIMEOUT}={quoted(timeout)}: expected a whole number of microseconds, above 0 and below 2^63"
+        )
     return timeout_us / 1e6

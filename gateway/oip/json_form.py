@@ -17,6 +17,8 @@ from vision.errors import InvalidArgument
 SIZE, BINARY, ALL_BINARY, ENCODING = "binary_data_size", "binary_data", "binary_data_output", "content_encoding"
 BASE64 = "base64"
 """JSON holds no bytes: an input's parameter `content_encoding` says that its elements are base64 (RFC 4648)."""
+SEPARATORS, MOST_VALUES = (b",", b"[", b"{"), 10_000
+"""Before each value of JSON but the first stands one; a request needs some ten, and one more for each photo."""
 
 
 def request_from_body(model: str, version: str, body: bytes, header_bytes: int | None) -> tuple[InferRequest, set[str]]:
@@ -46,6 +48,15 @@ def request_from_body(model: str, version: str, body: bytes, header_bytes: int |
     )
     tail.require_empty()
     return request, binary if outputs or not all_binary else {"*"}
+
+
+def ready_from_body(body: bytes) -> bool:
+    """Whether the index is asked for models that are ready alone; an empty body asks for all.
+
+    Raises:
+        InvalidArgument: the body is no JSON object, or its `ready` neither true nor false.
+    """
+    return _flag(_object(_parsed(body or b"{}"), "the body").get("ready", False), "ready")
 
 
 def body_from_answer(answer: InferAnswer, binary: set[str]) -> tuple[bytes, int | None]:
@@ -96,6 +107,8 @@ def _input(fields: Mapping[str, Any], tail: _Tail) -> InputTensor:
     encoding = parameters.pop(ENCODING, None)
     content: bytes | Sequence[bytes] = []
     if SIZE in parameters:
+        if fields.get("data") is not None:
+            raise InvalidArgument(f'the input {quoted(name)} has both "data" and "{SIZE}"; send its values once')
         content = tail.take(parameters.pop(SIZE), name)
     elif datatype == BYTES:  # of others the values are not looked at: they are refused by their datatype
         content = _decoded(name, _flat(fields.get("data")), encoding)
@@ -108,6 +121,11 @@ def _decoded(name: str, elements: Sequence[object], encoding: object) -> list[by
             f"the input {quoted(name)} holds its photos as text in JSON; encode each in base64 and say so with the"
             f' parameter "{ENCODING}": "{BASE64}" of the input, or send their bytes behind the JSON with "{SIZE}"'
         )
+    for element in elements:
+        if not isinstance(element, str):
+            raise InvalidArgument(
+                f"the data of the input {quoted(name)} holds {quoted(element)}; expected base64, as text"
+            )
     try:
         return [base64.b64decode(str(element), validate=True) for element in elements]
     except (binascii.Error, ValueError) as exc:
@@ -132,6 +150,11 @@ def _wanted_binary(output: Mapping[str, Any], otherwise: bool) -> bool:
 
 
 def _parsed(head: bytes) -> object:
+    if sum(map(head.count, SEPARATORS)) > MOST_VALUES:  # each would cost twenty times its bytes once it is parsed
+        raise InvalidArgument(
+            f"the JSON holds more than {MOST_VALUES} values; send a photo's file as one text in base64 or as bytes"
+            " behind the JSON, and not its pixels"
+        )
     try:
         return json.loads(head)
     except (ValueError, RecursionError) as exc:

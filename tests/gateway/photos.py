@@ -7,12 +7,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tests.tiny_models import SIDE
+
 BALLOONS = Path(__file__).parents[1] / "assets" / "balloons.jpg"
+
+BLUE, GREEN, RED = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
 def encoded(width: int, height: int, colour_bgr: tuple[int, int, int] = (0, 0, 0), suffix: str = ".jpg") -> bytes:
     """A photo of one colour."""
     ok, data = cv2.imencode(suffix, np.full((height, width, 3), colour_bgr, np.uint8))
+    assert ok
+    return data.tobytes()
+
+
+def spotted(width: int, height: int, *columns: int) -> bytes:
+    """A black photo with white columns, given in network pixels."""
+    image = np.zeros((height, width, 3), np.uint8)
+    for column in columns:
+        image[:, column * width // SIDE : (column + 1) * width // SIDE] = 255
+    ok, data = cv2.imencode(".png", image)
     assert ok
     return data.tobytes()
 

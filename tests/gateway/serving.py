@@ -1,6 +1,8 @@
 """Gateways and fake Tritons that run beside a test, on real sockets."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,13 +12,14 @@ from typing import TypeVar
 
 import httpx
 import pytest
-import uvicorn
 from anyio.from_thread import start_blocking_portal
+from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.__main__ import config_from_settings
+from gateway.__main__ import Server, config_from_settings
 from gateway.service import Service
 from gateway.settings import Settings
 from tests.fake_triton import FakeModel, FakeTriton
+from tests.ports import free_ports
 
 START_S = 10.0
 
@@ -25,12 +28,13 @@ F = TypeVar("F", bound=FakeTriton)
 
 @dataclass(frozen=True)
 class RunningGateway:
-    """`http` keeps connections open, as callers do; `grpc` is host:port."""
+    """`http` keeps connections open, as callers do; `grpc` is host:port; `stop` is what SIGTERM is to a process."""
 
     url: str
     grpc: str
     http: httpx.Client
     service: Service
+    stop: Callable[[], None]
 
     def predict(self, model: str, body: bytes, media_type: str = "image/jpeg", **more: str) -> httpx.Response:
         """POST the body; `more` are headers."""
@@ -50,7 +54,11 @@ def running_gateway(triton: str, **settings: object) -> Iterator[RunningGateway]
         "log_level": "warning",
     } | settings
     config = config_from_settings(Settings.model_validate(given))
-    server = uvicorn.Server(config)
+    server = Server(config)
+
+    def stop() -> None:
+        server.should_exit = True
+
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -60,10 +68,43 @@ def running_gateway(triton: str, **settings: object) -> Iterator[RunningGateway]
         assert not isinstance(app, str)
         with httpx.Client(base_url=url, timeout=30) as http:
             state = app.state  # type: ignore[union-attr]  # an ASGI app; ours has it
-            yield RunningGateway(url, f"127.0.0.1:{state.grpc_port}", http, state.service)
+            yield RunningGateway(url, f"127.0.0.1:{state.grpc.port}", http, state.service, stop)
     finally:
-        server.should_exit = True
+        stop()
         thread.join(START_S)
+
+
+@contextmanager
+def process(**settings: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`python -m gateway`, and its URL; it may still be starting."""
+    [port] = free_ports(1)
+    given = {"port": port, "grpc_port": 0} | settings
+    environment = {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
+    command = [sys.executable, "-m", "gateway"]
+    started = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        yield started, f"http://127.0.0.1:{port}"
+    finally:
+        started.kill()
+        started.communicate()
+
+
+def answers(url: str) -> bool:
+    """Whether a gateway does, at this URL."""
+    try:
+        return httpx.get(f"{url}/health/live").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def samples(gateway: RunningGateway) -> dict[tuple[str, ...], float]:
+    """Value by name and sorted label values."""
+    text = gateway.http.get("/metrics").text
+    return {
+        (sample.name, *(sample.labels[key] for key in sorted(sample.labels))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
 
 
 @contextmanager

@@ -5,7 +5,8 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from websockets.sync.client import ClientConnection, connect
 
+from tests.fake_triton import FakeTriton
 from tests.gateway.photos import encoded
+
+FRAME_BYTES = 200_000
+FLAT_BYTES = 24_000_000
+"""A hundred and twenty such frames; a stream may hold three, and what the C library keeps of them."""
 
 
 def address_of(url: str, model: str, query: str = "") -> str:
@@ -83,3 +89,15 @@ def many_boxes(batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
 def resident_bytes(pid: int) -> int:
     """Of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def most_until_the_model_stops(fake: FakeTriton, pid: int, meanwhile: Callable[[], None]) -> int:
+    """The most memory the process had until `spot` had nothing to do for a while."""
+    most, last, stopped_s = 0, -1, time.monotonic()
+    while time.monotonic() - stopped_s < 0.7:
+        if (asked := sum(each.model == "spot" for each in fake.received)) != last:
+            last, stopped_s = asked, time.monotonic()
+        meanwhile()
+        most = max(most, resident_bytes(pid))
+    assert last > 10
+    return most

@@ -107,6 +107,19 @@ ASKED: list[tuple[dict[str, Any], str, str]] = [
 ]  # fmt: skip
 
 
+def test_values_that_come_twice_are_refused(fake: FakeTriton) -> None:
+    """Rather than one of them ignored."""
+    message = service_pb2.ModelInferRequest(model_name="colour")
+    message.inputs.add(name="image", datatype="BYTES", shape=[1]).contents.bytes_contents.append(PHOTO)
+    message.raw_input_contents.append(len(PHOTO).to_bytes(4, "little") + PHOTO)
+    with running_gateway(fake.address) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
+        infer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer
+        with pytest.raises(grpc.RpcError, match="send them once"):
+            infer(message, timeout=20)
+        message.ClearField("raw_input_contents")
+        assert infer(message, timeout=20).model_name == "colour"
+
+
 @pytest.mark.parametrize(("asked", "kind", "said"), ASKED)
 def test_what_a_caller_does_wrong_is_told(fake: FakeTriton, asked: dict[str, Any], kind: str, said: str) -> None:
     """With the same words as over HTTP, and the next request is served."""

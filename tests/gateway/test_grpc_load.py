@@ -4,12 +4,15 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
@@ -20,11 +23,13 @@ from tests.fake_triton import FakeTriton
 from tests.gateway.oip import calling
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway, eventually, running_gateway
+from tests.gateway.streams import many_boxes
 from vision.decode import image_from_bytes
 
 PHOTO = encoded(40, 40)
 PERMITS = 4
 INFER = "/inference.GRPCInferenceService/ModelInfer"
+LIVE = "/inference.GRPCInferenceService/ServerLive"
 
 
 def message(model: str = "colour", photo: bytes = PHOTO) -> Any:
@@ -39,14 +44,23 @@ def begun(channel: grpc.Channel) -> Any:
     return service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer.future(message(), timeout=20)
 
 
-def uploading(channel: grpc.Channel, chunks: Iterator[bytes], timeout_s: float) -> Any:
+def uploading(channel: grpc.Channel, chunks: Iterator[bytes], timeout_s: float, method: str = INFER) -> Any:
     """A call whose message is still to come, as one that is on its way over a slow line."""
-    return channel.stream_unary(INFER).future(chunks, timeout=timeout_s)
+    return channel.stream_unary(method).future(chunks, timeout=timeout_s)
 
 
 def never() -> Iterator[bytes]:
     threading.Event().wait(5)
     yield b""
+
+
+def still(count: Callable[[], int]) -> None:
+    """Wait until it has counted something, and then nothing for a while."""
+    last, stopped_s = 0, time.monotonic()
+    while not last or time.monotonic() - stopped_s < 0.7:
+        if (now := count()) != last:
+            last, stopped_s = now, time.monotonic()
+        time.sleep(0.01)
 
 
 def counted(gateway: RunningGateway, model: str, outcome: str) -> float:
@@ -204,7 +218,7 @@ def test_a_permit_is_not_free_before_its_thread_is(fake: FakeTriton, monkeypatch
 
 
 def test_calls_without_a_permit_are_bounded_too(faked: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream more than there is room for is refused; inference goes on, and one that ends makes room."""
+    """A stream more than there is room for is refused; one that ends makes room."""
     monkeypatch.setattr(server, "OPEN_CALLS", 2)
     with running_gateway(faked.service.settings.triton) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
@@ -216,15 +230,14 @@ def test_calls_without_a_permit_are_bounded_too(faked: RunningGateway, monkeypat
         streams = [stub.ModelStreamInfer(waiting()) for _ in range(2)]
         for stream in streams:
             assert next(stream).infer_response.model_name == "colour"
-        with pytest.raises(grpc.RpcError, match="2 streams and questions are open") as caught:
-            stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=5)
+        with pytest.raises(grpc.RpcError, match="2 streams are open") as caught:
+            next(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=5))
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert stub.ModelInfer(message(), timeout=5).model_name == "colour"
         streams[0].cancel()
 
         def answers() -> bool:
             try:
-                return bool(stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=5).live)
+                return bool(next(stub.ModelStreamInfer(iter([message()]), timeout=5)).infer_response.model_name)
             except grpc.RpcError:
                 return False
 
@@ -232,11 +245,76 @@ def test_calls_without_a_permit_are_bounded_too(faked: RunningGateway, monkeypat
         streams[1].cancel()
 
 
+def test_streams_and_questions_do_not_take_each_others_places(
+    fake: FakeTriton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes would restart a gateway for having all the cameras it has room for; inference goes on, too."""
+    monkeypatch.setattr(server, "OPEN_CALLS", 2)
+    with running_gateway(fake.address) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
+        stub, health = service_pb2_grpc.GRPCInferenceServiceStub(channel), health_pb2_grpc.HealthStub(channel)
+        watches = [health.Watch(health_pb2.HealthCheckRequest(), timeout=20) for _ in range(2)]
+        for watch in watches:
+            assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        checked = health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+        assert checked.status == health_pb2.HealthCheckResponse.SERVING
+        assert stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=5).live
+        assert stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=5).ready
+        assert stub.ModelInfer(message(), timeout=5).model_name == "colour"
+        watches[0].cancel()
+        questions = [uploading(channel, never(), 20, method=LIVE) for _ in range(2)]
+
+        def refused() -> bool:
+            try:
+                return not stub.ServerLive(service_pb2.ServerLiveRequest(), timeout=5).live
+            except grpc.RpcError as exc:
+                return "2 questions are open" in str(exc)
+
+        eventually(refused, within_s=5)
+        assert next(stub.ModelStreamInfer(iter([message()]), timeout=5)).infer_response.model_name == "colour"
+        for call in (*questions, watches[1]):
+            call.cancel()
+
+
+def test_grpc_begins_to_end_when_http_does(fake: FakeTriton) -> None:
+    """Not when HTTP has finished: who asks meanwhile goes elsewhere, and streams are told at once."""
+    fake.delay_s = 1.5
+    with running_gateway(fake.address) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=20)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        with ThreadPoolExecutor() as threads:
+            in_work = threads.submit(gateway.predict, "colour", PHOTO)
+            eventually(lambda: fake.running == 1, within_s=5)
+            gateway.stop()
+            with pytest.raises(grpc.RpcError, match="connect again"):
+                list(watch)
+            with pytest.raises(grpc.RpcError) as caught:
+                service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(message(), timeout=5)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert not in_work.done()
+            assert in_work.result().status_code == 200
+
+
+def test_the_servers_end_waits_a_deadline_and_no_longer_for_who_never_reads(fake: FakeTriton) -> None:
+    """What it was told last is still to be read before the end of its stream."""
+    fake.models["spot"].answer = many_boxes
+    asked = message("spot")
+    asked.parameters["max_detections"].int64_param = 300
+    asked.parameters["frames"].string_param = "every"
+    with running_gateway(fake.address, deadline_s=1) as gateway:
+        channel = grpc.insecure_channel(gateway.grpc)
+        call = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(repeat(asked))
+        still(lambda: len(fake.received))
+        started_s = time.monotonic()
+    assert time.monotonic() - started_s < 3
+    call.cancel()
+    channel.close()
+
+
 def test_a_question_that_never_arrives_is_ended(fake: FakeTriton) -> None:
     """Or a few callers could keep everybody from asking."""
     with running_gateway(fake.address, deadline_s=0.3) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
         with pytest.raises(grpc.RpcError, match="while the request was arriving") as caught:
-            channel.stream_unary("/inference.GRPCInferenceService/ServerLive")(never(), timeout=3)
+            channel.stream_unary(LIVE)(never(), timeout=3)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 

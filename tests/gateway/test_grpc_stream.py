@@ -17,11 +17,15 @@ from tritonclient.utils import InferenceServerException
 
 from tests.fake_triton import FakeTriton
 from tests.gateway.photos import BALLOONS, encoded
-from tests.gateway.serving import RunningGateway, eventually, running_gateway
-from tests.gateway.streams import many_boxes, photo_of_bytes, resident_bytes
-from tests.gateway.test_health_and_metrics import samples
-from tests.gateway.test_process import answers, process
-from tests.gateway.test_stream_memory import FLAT_BYTES, FRAME_BYTES, most_until_the_model_stops
+from tests.gateway.serving import RunningGateway, answers, eventually, process, running_gateway, samples
+from tests.gateway.streams import (
+    FLAT_BYTES,
+    FRAME_BYTES,
+    many_boxes,
+    most_until_the_model_stops,
+    photo_of_bytes,
+    resident_bytes,
+)
 from tests.ports import free_ports
 
 PHOTO = encoded(40, 40)
@@ -120,6 +124,13 @@ def request(model: str, photo: bytes, request_id: str = "", frames: str = "lates
     return message
 
 
+def asked_bare(address: str, requests: list[Any]) -> list[Any]:
+    """What comes back, errors too, without a client that hides parts of it."""
+    with grpc.insecure_channel(address) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        return [answer.infer_response for answer in stub.ModelStreamInfer(iter(requests), timeout=10)]
+
+
 def test_an_error_carries_what_the_client_does_not_show(faked: RunningGateway) -> None:
     """The id, the kind and the number, for clients that read the message themselves; nonsense has a number too."""
     with grpc.insecure_channel(faked.grpc) as channel:
@@ -185,6 +196,10 @@ def test_an_idle_stream_holds_no_permit_and_a_frame_takes_one(fake: FakeTriton) 
         eventually(lambda: fake.running == 1, within_s=5)
         idle.send(PHOTO)
         assert "all 1 permits are taken" in str(idle.answer()[1])
+        [refused] = asked_bare(gateway.grpc, [request("colour", PHOTO, "nineteenth")])
+        assert refused.parameters["kind"].string_param == "overloaded"
+        assert (refused.id, refused.model_name) == ("nineteenth", "colour")
+        assert samples(gateway)["gateway_requests_total", "colour", "overloaded", "grpc-stream"] == 2
 
 
 def test_a_gateway_that_stops_ends_its_streams(fake: FakeTriton) -> None:

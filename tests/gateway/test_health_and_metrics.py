@@ -5,28 +5,17 @@ import subprocess
 import sys
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
+from clients.phases import Phases
 from clients.triton import TritonClient
 from gateway.catalogue import Catalogue
 from gateway.gone import CallerGone
 from gateway.metrics import Metrics
 from gateway.permits import Permits
-from gateway.phases import Phases
 from tests.fake_triton import FakeTriton
 from tests.gateway.photos import encoded
-from tests.gateway.serving import RunningGateway, eventually, running_gateway
+from tests.gateway.serving import RunningGateway, eventually, running_gateway, samples
 from tests.ports import free_ports
-
-
-def samples(gateway: RunningGateway) -> dict[tuple[str, ...], float]:
-    """Value by name and sorted label values."""
-    text = gateway.http.get("/metrics").text
-    return {
-        (sample.name, *(sample.labels[key] for key in sorted(sample.labels))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 def test_the_process_lives_and_is_ready(faked: RunningGateway) -> None:

@@ -1,11 +1,12 @@
 import socket
 import time
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
 
 from gateway import http_protocol
-from gateway.http_protocol import without_upgrade
+from gateway.http_protocol import UPGRADE, without_upgrade
 from tests.fake_triton import FakeModel
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway, running_fake, running_gateway
@@ -21,12 +22,14 @@ def connected(gateway: RunningGateway) -> socket.socket:
     return socket.create_connection((address.hostname, address.port), timeout=10)
 
 
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
 @pytest.mark.parametrize("split", [False, True])
-def test_an_offer_to_upgrade_is_ignored(split: bool) -> None:
+def test_an_offer_to_upgrade_is_ignored(protocol: str, split: bool) -> None:
     """A photo that comes with `Upgrade: h2c`, as curl --http2 and Java send it, is answered, and so is the next."""
     photo = encoded(64, 48)
     head = (
-        "POST /v1/models/colour/predict HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        "POST /v1/models/colour/predict HTTP/1.1\r\nhost: x\r\nconnection: Upgrade, HTTP2-Settings\r\n"
+        f"Upgrade: {protocol}\r\n"
         f"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\ncontent-type: image/jpeg\r\ncontent-length: {len(photo)}\r\n\r\n"
     ).encode()
     with (
@@ -47,9 +50,9 @@ def test_an_offer_to_upgrade_is_ignored(split: bool) -> None:
 def test_only_the_head_is_touched() -> None:
     """The header is renamed in the head of a request; a photo's own bytes stay."""
     head = b"POST / HTTP/1.1\r\nupgrade : h2c\r\nhost: upgrade:x\r\n\r\n"
-    assert without_upgrade(head + BODY) == head.replace(b"upgrade :", b"x-not-taken :") + BODY
+    assert without_upgrade(head + BODY, UPGRADE) == head.replace(b"upgrade :", b"x-not-taken :") + BODY
     plain = b"POST / HTTP/1.1\r\nhost: x\r\n\r\n" + BODY
-    assert without_upgrade(plain) is plain
+    assert without_upgrade(plain, UPGRADE) is plain
 
 
 @pytest.mark.parametrize(
@@ -64,3 +67,38 @@ def test_who_asks_nothing_is_hung_up_on(said: bytes, monkeypatch: pytest.MonkeyP
         while connection.recv(65536):
             pass
         assert 0.2 < time.monotonic() - begin < 5
+
+
+def test_a_head_without_an_end_is_refused() -> None:
+    """The parser keeps headers, so it is not given more of them than a head may have."""
+    with running_gateway("127.0.0.1:9") as gateway, connected(gateway) as connection:
+        connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: x\r\n")
+        with suppress(ConnectionError):
+            for _ in range(1000):
+                connection.sendall(b"x-more: " + b"x" * 8000 + b"\r\n")
+        with suppress(ConnectionError):  # what was sent after the refusal may end the connection before it is read
+            assert connection.recv(65536).startswith(b"HTTP/1.1 431 ")
+        long = b"GET /health/live HTTP/1.1\r\nhost: x\r\nx-long: " + b"x" * 30_000 + b"\r\n\r\n"
+        with connected(gateway) as another:
+            another.sendall(long)
+            assert another.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+HANDSHAKE = (
+    "GET /v1/models/colour/stream HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
+    "sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [("cookie: " + "x" * 9000, 431), ("content-length: 5", 400), ("transfer-encoding: chunked", 400)],
+    ids=["long", "length", "chunked"],
+)
+def test_a_handshake_that_cannot_be_read_is_answered(header: str, status: int) -> None:
+    """It neither stays open nor makes the gateway fail when it stops."""
+    with running_gateway("127.0.0.1:9") as gateway, connected(gateway) as connection:
+        connection.sendall(f"{HANDSHAKE}{header}\r\n\r\n".encode())
+        assert connection.recv(65536).startswith(f"HTTP/1.1 {status} ".encode())
+        while connection.recv(65536):
+            pass

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from tests.gateway.oip import CLASSIFIER_OUTPUTS, DETECTOR_OUTPUTS, Caller, calling
-from tests.gateway.photos import encoded
+from tests.gateway.photos import BLUE, GREEN, RED, encoded, spotted
 from tests.gateway.serving import RunningGateway
-from tests.gateway.test_predict import BLUE, GREEN, RED, spotted
 from vision import __version__
 
 pytestmark = pytest.mark.triton

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 from typing import Any
 
 import numpy as np
@@ -108,10 +109,35 @@ def test_the_index_may_leave_out_what_is_not_ready(fake: FakeTriton, faked: Runn
     assert faked.http.get("/v2/models/spot/ready").status_code == 503
 
 
+@pytest.mark.parametrize(
+    ("content", "kind", "said"),
+    [
+        (b"[" * 4000, "invalid_argument", "the body is not JSON"),
+        (b"[" * 100_000, "too_large", 'may have 4096 bytes and is 100000 bytes; leave it out, or send {"ready": true}'),
+        (b"[]", "invalid_argument", "expected a JSON object"),
+        (b'{"ready": 1}', "invalid_argument", "expected true or false"),
+    ],
+)
+def test_a_question_for_the_index_is_small(faked: RunningGateway, content: bytes, kind: str, said: str) -> None:
+    """It is read without a permit."""
+    response = faked.http.post("/v2/repository/index", content=content)
+    assert (response.status_code, response.json()["kind"]) == (STATUS_BY_KIND[kind], kind)
+    assert said in response.json()["error"]
+
+
+def test_a_question_for_the_index_that_never_arrives_is_ended(fake: FakeTriton) -> None:
+    """By the deadline, as every request."""
+    with running_gateway(fake.address, deadline_s=0.3) as gateway, socket.socket() as connection:
+        connection.settimeout(5)
+        connection.connect(("127.0.0.1", int(gateway.url.rpartition(":")[2])))
+        connection.sendall(b"POST /v2/repository/index HTTP/1.1\r\nHost: gateway\r\nContent-Length: 9\r\n\r\n{")
+        assert connection.recv(12) == b"HTTP/1.1 504"
+
+
 WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"content": b"{"}, "invalid_argument", "the body is not JSON"),
     ({"content": PHOTO}, "invalid_argument", "the body is not JSON"),
-    ({"content": b"[" * 100_000}, "invalid_argument", "the body is not JSON"),
+    ({"content": b"[" * 9_000}, "invalid_argument", "the body is not JSON"),
     ({"json": []}, "invalid_argument", "the body is []; expected a JSON object"),
     ({"json": {}}, "invalid_argument", "the inputs are missing; send one, 'image'"),
     ({"json": {"inputs": {}}}, "invalid_argument", "inputs is {}; expected a JSON array"),
@@ -122,6 +148,12 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"json": {"inputs": [image(PHOTO, shape=[2])]}}, "invalid_argument", "of shape [2] came with 1 elements"),
     ({"json": {"inputs": [image(PHOTO, parameters={})]}}, "invalid_argument", '"content_encoding": "base64"'),
     ({"json": {"inputs": [image(PHOTO, data=["ÿØÿ"])]}}, "invalid_argument", "is not base64"),
+    ({"json": {"inputs": [image(PHOTO, data=[None])]}}, "invalid_argument", "holds None; expected base64, as text"),
+    (
+        {"json": {"inputs": [image(PHOTO, parameters={"binary_data_size": 5})]}},
+        "invalid_argument",
+        "send its values once",
+    ),
     ({"json": {"inputs": [image(b"two balloons")]}}, "invalid_image", "expected JPEG, PNG, WebP or BMP"),
     ({"json": {"inputs": [image(b"")]}}, "invalid_image", "photo 1 of 1 is empty"),
     ({"json": {"inputs": [image(PHOTO)], "outputs": [{"name": "boxes"}]}}, "invalid_argument", "it has scores, "),
@@ -133,11 +165,17 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"json": {"inputs": [image(PHOTO)], "parameters": {"topk": 1}}}, "invalid_argument", "did you mean top_k?"),
     ({"json": {"inputs": [image(PHOTO)], "parameters": {"top_k": True}}}, "invalid_argument", "top_k='True'"),
     ({"json": {"inputs": [image(PHOTO)], "parameters": {"timeout": 0}}}, "invalid_argument", "microseconds"),
+    (
+        {"json": {"inputs": [image(PHOTO)], "parameters": {"timeout": 10**400}}},
+        "invalid_argument",
+        "below 2^63",
+    ),
+    ({"content": b"[" + b"{}," * 300_000}, "invalid_argument", "holds more than 10000 values"),
     ({"content": b"{}", "headers": {LENGTH: "3"}}, "invalid_argument", "to be 3 bytes long, and the body has 2"),
     ({"content": b"{}", "headers": {LENGTH: "x"}}, "invalid_argument", "expected how many bytes are JSON"),
     ({"content": b"{}abc", "headers": {LENGTH: "2"}}, "invalid_argument", "3 bytes behind the JSON belong to no input"),
     (
-        {"json": {"inputs": [image(PHOTO, parameters={"binary_data_size": 9})]}},
+        {"json": {"inputs": [image(PHOTO, data=None, parameters={"binary_data_size": 9})]}},
         "invalid_argument",
         "binary_data_size of the input 'image' is 9, and 0 bytes are left",
     ),

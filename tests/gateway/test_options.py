@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.options import SCHEMAS, Options, options_from_parameters, options_from_query
+from clients.options import Options
+from gateway.options import SCHEMAS, options_from_parameters, options_from_query
 from tests.tiny_models import colour_contract, spot_contract
 from vision.errors import InvalidArgument
 

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from gateway.phases import Phases, server_timing
+from clients.phases import Phases
+from gateway.phases import server_timing
 
 
 def test_phases_add_up_in_the_order_they_came() -> None:

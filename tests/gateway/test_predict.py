@@ -7,25 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.gateway.photos import encoded
+from tests.gateway.photos import BLUE, GREEN, RED, encoded, spotted
 from tests.gateway.serving import RunningGateway
-from tests.tiny_models import SIDE, colour_contract
+from tests.tiny_models import colour_contract
 from vision.contract import contract_from_json
 
 pytestmark = pytest.mark.triton
 
-BLUE, GREEN, RED = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 PHASES = ["receive", "decode", "preprocess", "infer", "postprocess", "total"]
-
-
-def spotted(width: int, height: int, *columns: int) -> bytes:
-    """A black photo with white columns, given in network pixels."""
-    image = np.zeros((height, width, 3), np.uint8)
-    for column in columns:
-        image[:, column * width // SIDE : (column + 1) * width // SIDE] = 255
-    ok, data = cv2.imencode(".png", image)
-    assert ok
-    return data.tobytes()
 
 
 def test_a_photo_is_classified(served: RunningGateway) -> None:

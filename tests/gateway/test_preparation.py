@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gateway.phases import Phases
+from clients.phases import Phases
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway, eventually

@@ -1,38 +1,12 @@
 """`python -m gateway` as a process: it starts, serves, and stops when told to."""
 
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import httpx
 
 from tests.fake_triton import FakeTriton
 from tests.gateway.photos import encoded
-from tests.gateway.serving import eventually
-from tests.ports import free_ports
-
-
-@contextmanager
-def process(**settings: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    [port] = free_ports(1)
-    given = {"port": port, "grpc_port": 0} | settings
-    environment = {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
-    command = [sys.executable, "-m", "gateway"]
-    started = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    try:
-        yield started, f"http://127.0.0.1:{port}"
-    finally:
-        started.kill()
-        started.communicate()
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health/live").status_code == 200
-    except httpx.TransportError:
-        return False
+from tests.gateway.serving import answers, eventually, process
 
 
 def test_it_serves_without_a_line_a_request_and_stops_on_a_signal(fake: FakeTriton) -> None:

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -14,15 +14,22 @@ import pytest
 
 from tests.fake_triton import FakeTriton
 from tests.gateway.photos import encoded
-from tests.gateway.serving import eventually
-from tests.gateway.streams import answer, bare_stream, many_boxes, photo_of_bytes, resident_bytes, streaming, wire_frame
-from tests.gateway.test_process import answers, process
+from tests.gateway.serving import answers, eventually, process
+from tests.gateway.streams import (
+    FLAT_BYTES,
+    FRAME_BYTES,
+    answer,
+    bare_stream,
+    many_boxes,
+    most_until_the_model_stops,
+    photo_of_bytes,
+    resident_bytes,
+    streaming,
+    wire_frame,
+)
 
 PHOTO = encoded(40, 40)
 FRAMES = 1000
-FRAME_BYTES = 200_000
-FLAT_BYTES = 24_000_000
-"""A hundred and twenty such frames; a stream may hold three, and what the C library keeps of them."""
 
 
 @contextmanager
@@ -104,18 +111,6 @@ def test_who_sends_and_never_reads_costs_no_memory(fake: FakeTriton, mode: str) 
         stream.shutdown(socket.SHUT_RDWR)
         sending.join(10)
         eventually(lambda: "gateway_permits_taken 0.0" in httpx.get(f"{url}/metrics").text, within_s=5)
-
-
-def most_until_the_model_stops(fake: FakeTriton, pid: int, meanwhile: Callable[[], None]) -> int:
-    """The most memory the process had until `spot` had nothing to do for a while."""
-    most, last, stopped_s = 0, -1, time.monotonic()
-    while time.monotonic() - stopped_s < 0.7:
-        if (asked := sum(each.model == "spot" for each in fake.received)) != last:
-            last, stopped_s = asked, time.monotonic()
-        meanwhile()
-        most = max(most, resident_bytes(pid))
-    assert last > 10
-    return most
 
 
 def test_who_reads_late_gets_every_answer(fake: FakeTriton) -> None:

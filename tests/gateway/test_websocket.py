@@ -13,9 +13,8 @@ from websockets.sync.client import ClientConnection, connect
 from gateway import websocket_protocol
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.gateway.photos import BALLOONS, encoded, png_of_size
-from tests.gateway.serving import RunningGateway, eventually, running_fake, running_gateway
+from tests.gateway.serving import RunningGateway, eventually, running_fake, running_gateway, samples
 from tests.gateway.streams import address_of, answer, bare_stream, many_boxes, streaming, wire_frame
-from tests.gateway.test_health_and_metrics import samples
 from tests.tiny_models import colour_contract
 
 PHOTO = encoded(40, 40)
@@ -205,6 +204,30 @@ def test_who_sends_too_much_may_send_it_all_before_reading_why(fake: FakeTriton)
         while chunk := stream.recv(1000):
             received += chunk
     assert (1009).to_bytes(2) + b"frame with 30000000 bytes" in received
+
+
+def test_an_answer_that_comes_after_too_large_a_message_is_no_fault(
+    fake: FakeTriton, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A frame in work and one that waits: the gateway learns of the end behind them, and answers the first before."""
+    fake.delay_s = 0.3
+    with (
+        running_gateway(fake.address, max_body_bytes=100_000) as gateway,
+        bare_stream(gateway.url, "colour", "frames=every") as stream,
+    ):
+        stream.sendall(wire_frame(PHOTO))
+        eventually(lambda: fake.running == 1, within_s=5)
+        stream.sendall(wire_frame(PHOTO) + wire_frame(b"read?", opcode=9))
+        received = b""
+        while b"read?" not in received:
+            received += stream.recv(1000)
+        stream.sendall(wire_frame(bytes(200_000)))
+        while chunk := stream.recv(1000):
+            received += chunk
+        assert (1009).to_bytes(2) in received
+        ok = ("gateway_requests_total", "colour", "ok", "websocket")
+        eventually(lambda: samples(gateway).get(ok) == 1, within_s=5)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_a_photo_may_come_in_fragments(faked: RunningGateway) -> None:
