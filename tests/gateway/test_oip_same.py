@@ -1,4 +1,5 @@
-"""The same photo has the same findings over HTTP, gRPC and the protocol's HTTP: to the last bit."""
+"""The same photo has the same findings, to the last bit, over HTTP, gRPC, the protocol's HTTP and a WebSocket, and by
+the client that asks Triton itself."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 import tritonclient.http
 
 from builder.__main__ import main as build
+from clients import DirectClient
 from tests.gateway.oip import Outputs, assert_same, calling
 from tests.gateway.photos import BALLOONS, encoded
 from tests.gateway.serving import RunningGateway, running_gateway
+from tests.gateway.streams import answer, streaming
 from tests.local_triton import LocalTriton
 
 pytestmark = pytest.mark.triton
@@ -54,6 +57,15 @@ def every_way(gateway: RunningGateway, model: str, photos: list[bytes]) -> list[
     with calling(gateway, "http") as caller:
         as_json = [tritonclient.http.InferRequestedOutput(name, binary_data=False) for name in found[0]]
         found.append(caller.arrays(model, photos, outputs=as_json))
+    with streaming(gateway.url, model, "frames=every") as stream:
+        streamed = []
+        for photo in photos:
+            stream.send(photo)
+            streamed += answer(stream)["results"]
+    found.append(from_json(streamed))
+    with DirectClient(gateway.service.settings.triton) as direct:
+        asked = [direct.predict(photo, model).model_dump(exclude_none=True) for photo in photos]
+    found.append(from_json(asked))
     return found
 
 
