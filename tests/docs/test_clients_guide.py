@@ -1,6 +1,7 @@
 """The clients' guide does what it says."""
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -66,9 +67,9 @@ def test_python_blocks_run_one_after_the_other(addresses: dict[str, str], folder
 @pytest.mark.triton
 def test_shell_blocks_do_what_they_say(addresses: dict[str, str], folder: Path) -> None:
     """One after the other, in a folder with the photos and the film."""
-    url = addresses["http://localhost:8080"]
+    url, python = addresses["http://localhost:8080"], shlex.quote(sys.executable)
     for block in SHELL:
-        script = COMMAND.sub(rf"{sys.executable} -m clients \1 --url {url}", block)
+        script = COMMAND.sub(rf"{python} -m clients \1 --url {url}", block)
         ended = subprocess.run(
             ["bash", "-euc", script], cwd=folder, capture_output=True, text=True, check=False, timeout=120
         )
