@@ -7,6 +7,7 @@ before gRPC sees it, this once (docs/04-triton.md has the figures).
 import asyncio
 import functools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from clients.triton_errors import RETRY_AFTER_S, error_from_status, without_traceback
+from clients import regions
+from clients.regions import Region
+from clients.triton_errors import RETRY_AFTER_S, error_from_status, region_is_known, without_traceback
 from vision.contract import Contract, Output, contract_from_json
 from vision.dtypes import DTYPES
 from vision.errors import (
@@ -113,20 +116,72 @@ class TritonClient:
         return versions
 
     async def infer(
-        self, model: str, version: str, contract: Contract, batch: NDArray[Any], *, timeout_s: float
+        self,
+        model: str,
+        version: str,
+        contract: Contract,
+        batch: NDArray[Any],
+        *,
+        timeout_s: float,
+        region: Region | None = None,
     ) -> Inference:
         """Run `batch`, [n, ...] in the contract's dtype and layout; `version` "" is the latest.
 
-        The deadline reaches Triton: a request that is still queued when it ends is never run.
+        The deadline reaches Triton: a request that is still queued when it ends is never run. With a `region`, at whose
+        beginning the batch lies, Triton reads it there and writes outputs there; those are then views of the region.
+        After any failure, cancellation too, Triton may go on reading and writing there for as long as the model runs.
 
         Raises:
             UnknownModel, ModelNotReady, Overloaded, BackendUnavailable, DeadlineExceeded, BackendFailure
         """
         if timeout_s <= 0:
             raise DeadlineExceeded(f"model {model!r}: the deadline had passed before Triton was asked")
-        request = request_bytes(model, version, contract, batch, timeout_s)
+        request = request_bytes(model, version, contract, batch, timeout_s, region)
         answer = await self._call("ModelInfer", request, timeout_s, model)
-        return Inference(outputs_from_answer(model, contract.outputs, answer), answer.model_version)
+        return Inference(outputs_from_answer(model, contract.outputs, answer, region), answer.model_version)
+
+    async def version(self) -> tuple[int, ...]:
+        """Triton's own, such as (2, 51, 0).
+
+        Raises:
+            BackendUnavailable, DeadlineExceeded, BackendFailure
+        """
+        answer = await self._call("ServerMetadata", service_pb2.ServerMetadataRequest(), CONTROL_TIMEOUT_S)
+        return tuple(int(part) for part in re.findall(r"\d+", answer.version))
+
+    async def register_region(self, name: str, nbytes: int) -> None:
+        """Have Triton map the POSIX shared memory `name`, and know it by that name. One it knows is no error.
+
+        Raises:
+            BackendUnavailable, DeadlineExceeded
+            BackendFailure: it cannot be mapped: Triton runs elsewhere, or as another user.
+        """
+        request = service_pb2.SystemSharedMemoryRegisterRequest(name=name, key=f"/{name}", offset=0, byte_size=nbytes)
+        try:
+            await self._call("SystemSharedMemoryRegister", request, CONTROL_TIMEOUT_S)
+        except BackendFailure as exc:
+            if not region_is_known(exc):
+                raise
+
+    async def unregister_region(self, name: str) -> None:
+        """Have Triton forget shared memory as soon as no request uses it; a name it does not know is no error.
+
+        Raises:
+            BackendUnavailable, DeadlineExceeded
+            BackendFailure: a request uses it still: ask again later. Later Tritons (server#7743) remember to forget it.
+        """
+        request = service_pb2.SystemSharedMemoryUnregisterRequest(name=name)
+        await self._call("SystemSharedMemoryUnregister", request, CONTROL_TIMEOUT_S)
+
+    async def regions(self) -> list[str]:
+        """The names of the POSIX shared memory that Triton has mapped, whoever registered it.
+
+        Raises:
+            BackendUnavailable, DeadlineExceeded, BackendFailure
+        """
+        request = service_pb2.SystemSharedMemoryStatusRequest()
+        answer = await self._call("SystemSharedMemoryStatus", request, CONTROL_TIMEOUT_S)
+        return list(answer.regions)
 
     async def load(self, name: str) -> None:
         """Load `name`, or load it again with what its folder now holds.
@@ -208,8 +263,15 @@ def translated(what: str) -> Iterator[None]:
         raise BackendUnavailable(f"{what}: {exc}; the connection was closed on this side") from exc
 
 
-def request_bytes(model: str, version: str, contract: Contract, batch: NDArray[Any], timeout_s: float) -> bytes:
-    """A serialised ModelInferRequest; the tensor is copied once.
+def request_bytes(
+    model: str,
+    version: str,
+    contract: Contract,
+    batch: NDArray[Any],
+    timeout_s: float,
+    region: Region | None = None,
+) -> bytes:
+    """A serialised ModelInferRequest; the tensor is copied once, or not at all where it lies in a `region`.
 
     Protobuf allows fields in any order, so a message without its last field, then that field, is the message
     (https://protobuf.dev/programming-guides/encoding/#last-one-wins and #order).
@@ -223,6 +285,9 @@ def request_bytes(model: str, version: str, contract: Contract, batch: NDArray[A
     head.parameters["timeout"].int64_param = max(1, int(timeout_s * 1e6))
     for output in contract.outputs:
         head.outputs.add(name=output.name)
+    if region is not None:
+        regions.refer(head, region, contract, batch)
+        return bytes(head.SerializeToString())
     pixels = np.ascontiguousarray(batch).data
     return b"".join((head.SerializeToString(), RAW_INPUT_CONTENTS_TAG, varint(pixels.nbytes), pixels))
 
@@ -237,8 +302,10 @@ def varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def outputs_from_answer(model: str, expected: Sequence[Output], answer: Any) -> dict[str, NDArray[Any]]:
-    """The contract's outputs as read-only views of the answer.
+def outputs_from_answer(
+    model: str, expected: Sequence[Output], answer: Any, region: Region | None = None
+) -> dict[str, NDArray[Any]]:
+    """The contract's outputs as read-only views of the answer, or of the region that has places for them.
 
     Raises:
         BackendFailure: an output is missing, of another dtype, or holds fewer bytes than its shape says.
@@ -255,7 +322,9 @@ def outputs_from_answer(model: str, expected: Sequence[Output], answer: Any) -> 
             raise BackendFailure(
                 f"model {model!r}: output {output.name!r} is {tensor.datatype}, the contract says {output.dtype}"
             )
-        if len(content) != math.prod(shape) * dtype.itemsize:
+        if region is not None and output.name in region.layout.outputs:
+            content = regions.content(region, output.name, dtype, math.prod(shape) * dtype.itemsize)
+        elif len(content) != math.prod(shape) * dtype.itemsize:
             raise BackendFailure(
                 f"model {model!r}: output {output.name!r} of shape {shape} came with {len(content)} bytes; "
                 "is NumPy 2 in Triton's environment? Its Python backend needs numpy<2"

@@ -35,7 +35,14 @@ OURS = "contract and model disagree: import the model again"
 STUB_DIED = Row("INTERNAL", "Stub process", ModelNotReady, "it is being loaded again")
 """The process of a model of the Python backend ended; Triton calls the model ready all the same."""
 
+REGION_LOST = Row("NOT_FOUND", "Unable to find shared memory region", BackendFailure, "it is registered anew")
+"""Triton has restarted since shared memory was registered with it; nothing was read or written."""
+
+REGION_KNOWN = Row("ALREADY_EXISTS", "already in manager", BackendFailure, "it is registered already")
+
 ROWS = (
+    REGION_LOST,
+    REGION_KNOWN,
     Row("NOT_FOUND", "has no available versions", ModelNotReady, LOADED),
     Row("NOT_FOUND", "is not found", UnknownModel, "list the models to see what there is"),
     Row("UNAVAILABLE", "is not at ready state", ModelNotReady, LOADED),
@@ -84,3 +91,13 @@ def error_from_status(status: str, message: str, what: str) -> WireError:
 def needs_loading(error: WireError) -> bool:
     """Whether the failure is of a model that stays so until it is loaded again."""
     return vars(error).get("row") is STUB_DIED
+
+
+def region_is_lost(error: WireError) -> bool:
+    """Whether Triton refused a request unread because it does not know the shared memory that was named."""
+    return vars(error).get("row") is REGION_LOST
+
+
+def region_is_known(error: WireError) -> bool:
+    """Whether Triton refused to register shared memory because it has it by that name."""
+    return vars(error).get("row") is REGION_KNOWN

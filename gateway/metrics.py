@@ -12,6 +12,7 @@ from clients.phases import Phases
 from gateway.catalogue import Catalogue
 from gateway.gone import CallerGone
 from gateway.permits import Permits
+from gateway.tensor_path import TensorPath
 from vision.errors import WireError
 
 NO_MODEL = "-"
@@ -44,6 +45,12 @@ class Metrics:
             "Wall-clock time of each phase of requests answered ok, and of the whole (total)",
             ["model", "phase"],
             buckets=BUCKETS_S,
+            registry=registry,
+        )
+        self._tensor_path = Counter(
+            "gateway_tensor_path_requests",
+            "Calls to Triton, by how the pixels went: shared_memory, or grpc, in the message",
+            ["model", "path"],
             registry=registry,
         )
         self._dropped = Counter(
@@ -88,6 +95,23 @@ class Metrics:
     def dropped(self, model: str, transport: str) -> None:
         """Count one frame of a stream that gave way to a newer one."""
         self._dropped.labels(self._label(model), transport).inc()
+
+    def sent(self, model: str, path: str) -> None:
+        """Count a call to Triton."""
+        self._tensor_path.labels(model, path).inc()
+
+    def watch(self, tensors: TensorPath) -> None:
+        """Show the shared memory that there is."""
+        gauges = {
+            "gateway_shared_memory_slots": ("Slots in shared memory, idle ones too", lambda: tensors.slots),
+            "gateway_shared_memory_retired": (
+                "Pieces of shared memory that are not used any more and that Triton has yet to let go of",
+                lambda: tensors.retired,
+            ),
+            "gateway_shared_memory_bytes": ("Bytes of shared memory of all slots", lambda: tensors.slot_bytes),
+        }
+        for name, (meaning, value) in gauges.items():
+            Gauge(name, meaning, registry=self._registry).set_function(value)
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""

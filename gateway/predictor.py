@@ -7,13 +7,14 @@ from functools import partial
 
 from clients.options import Options
 from clients.phases import Phases
-from clients.triton import Inference, TritonClient
+from clients.triton import Inference
 from clients.triton_errors import needs_loading
 from gateway.catalogue import Catalogue, Servable
 from gateway.deadline import Deadline
 from gateway.photo import Photo
 from gateway.pictures import picture_from_finding
 from gateway.preparation import Batch, prepared_batches
+from gateway.tensor_path import TensorPath
 from gateway.threads import in_threads
 from vision.contract import ClassifierHead, Contract, MmdetHead
 from vision.decode import image_from_bytes
@@ -44,8 +45,8 @@ class Prediction:
 class Predictor:
     """Decodes and preprocesses in threads, asks Triton, postprocesses."""
 
-    def __init__(self, triton: TritonClient, catalogue: Catalogue, threads: Executor, *, max_pixels: int) -> None:
-        self._triton = triton
+    def __init__(self, tensors: TensorPath, catalogue: Catalogue, threads: Executor, *, max_pixels: int) -> None:
+        self._tensors = tensors
         self._catalogue = catalogue
         self._threads = threads
         self._max_pixels = max_pixels
@@ -100,15 +101,18 @@ class Predictor:
         phases: Phases,
     ) -> Prediction:
         options.check(servable.contract)
-        try:
-            async with deadline.over("photos were decoded"):
-                batches = await prepared_batches(photos, servable, phases, self._threads, max_pixels=self._max_pixels)
-        except ContractError as exc:
-            raise BackendFailure(f"model {servable.name!r}: {exc.detail}") from exc
         found: list[Detections | Classification] = []
-        # One after the other: a request of many photos holds one place in Triton's queue, like any other.
-        for batch in batches:
-            found += await self._found(batch, servable, options, deadline, phases)
+        async with self._tensors.slots_for(servable.contract, len(photos), deadline) as slots:
+            try:
+                async with deadline.over("photos were decoded"):
+                    batches = await prepared_batches(
+                        photos, servable, phases, self._threads, max_pixels=self._max_pixels, slots=slots
+                    )
+            except ContractError as exc:
+                raise BackendFailure(f"model {servable.name!r}: {exc.detail}") from exc
+            # One after the other: a request of many photos holds one place in Triton's queue, like any other.
+            for batch in batches:
+                found += await self._found(batch, servable, options, deadline, phases)
         prepared = [photo for batch in batches for photo in batch.photos]
         findings = [
             Finding(photo.name, ready.geometry.photo_hw, what)
@@ -142,9 +146,7 @@ class Predictor:
 
     async def _inferred(self, batch: Batch, servable: Servable, deadline: Deadline) -> Inference:
         try:
-            return await self._triton.infer(
-                servable.name, servable.version, servable.contract, batch.array, timeout_s=deadline.remaining_s()
-            )
+            return await self._tensors.infer(servable, batch.array, batch.slot, timeout_s=deadline.remaining_s())
         except ModelNotReady as exc:
             if needs_loading(exc):
                 self._catalogue.load_again(servable.name)

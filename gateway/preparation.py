@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from clients.echo import quoted
 from clients.phases import Phases
 from gateway.catalogue import Servable
 from gateway.photo import Photo
+from gateway.slots import Slot
 from gateway.threads import in_threads
 from vision.contract import Contract
 from vision.decode import image_from_bytes
@@ -40,6 +42,8 @@ class Batch:
     array: NDArray[Any]
     """[n, ...] in the contract's input dtype and layout."""
     photos: Sequence[Prepared]
+    slot: Slot | None = None
+    """Where `array` lies at the beginning of it."""
 
 
 async def prepared_batches(
@@ -49,21 +53,24 @@ async def prepared_batches(
     threads: Executor,
     *,
     max_pixels: int,
+    slots: Sequence[Slot] = (),
 ) -> list[Batch]:
     """Decode and preprocess every photo, together as many at once as there are threads.
 
-    Where the contract fixes the size, photos are written straight into one buffer, which is cut at the largest batch
-    the model takes; else photos of one size are put together, and photos of several sizes go one by one.
+    Where the contract fixes the size, photos are written straight into `slots`, one a call, or else into one buffer,
+    which is cut at the largest batch the model takes; where it does not, photos of one size are put together, and
+    photos of several sizes go one by one.
 
     Raises:
         InvalidImage, UnsupportedMediaType, TooLarge: naming the photo where there are several.
     """
     contract = servable.contract
-    buffer = _buffer(contract, len(photos))
+    buffers = _buffers(contract, len(photos), slots)
+    rows = [row for buffer in buffers for row in buffer]
 
     def prepare(index: int) -> Prepared:
         try:
-            return _prepared(photos[index], servable, None if buffer is None else buffer[index], max_pixels)
+            return _prepared(photos[index], servable, rows[index] if rows else None, max_pixels)
         except (InvalidImage, UnsupportedMediaType, TooLarge) as exc:
             if len(photos) == 1:
                 raise
@@ -72,18 +79,26 @@ async def prepared_batches(
 
     started_s = time.perf_counter()
     prepared = await in_threads(threads, [partial(prepare, index) for index in range(len(photos))])
-    whole = buffer
-    if whole is None and _can_be_stacked(prepared):
+    if not buffers and _can_be_stacked(prepared):
         [whole] = await in_threads(threads, [lambda: np.stack([photo.array for photo in prepared])])
+        buffers = _cut(whole, contract.max_batch)
     _share_out(time.perf_counter() - started_s, prepared, phases)
-    return list(_cut(prepared, whole, contract.max_batch))
+    return list(_batches(prepared, buffers or [photo.array[np.newaxis] for photo in prepared], slots))
 
 
-def _buffer(contract: Contract, photos: int) -> NDArray[Any] | None:
-    """[n, ...], or None where the contract leaves the size open."""
+def images_per_call(photos: int, max_batch: int) -> list[int]:
+    """How many photos go to Triton in each call."""
+    return [min(max_batch, photos - start) for start in range(0, photos, max_batch)]
+
+
+def _buffers(contract: Contract, photos: int, slots: Sequence[Slot]) -> list[NDArray[Any]]:
+    """[n, ...] for each call, or none at all where the contract leaves the size open."""
+    if slots:
+        images = images_per_call(photos, contract.max_batch)
+        return [slot.batch(contract, count) for slot, count in zip(slots, images, strict=True)]
     if -1 in contract.input.shape:
-        return None
-    return np.empty((photos, *contract.input.shape), DTYPES[contract.input.dtype])
+        return []
+    return _cut(np.empty((photos, *contract.input.shape), DTYPES[contract.input.dtype]), contract.max_batch)
 
 
 def _prepared(photo: Photo, servable: Servable, out: NDArray[Any] | None, max_pixels: int) -> Prepared:
@@ -108,10 +123,12 @@ def _can_be_stacked(prepared: Sequence[Prepared]) -> bool:
     return len(prepared) > 1 and len({photo.array.shape for photo in prepared}) == 1
 
 
-def _cut(prepared: Sequence[Prepared], buffer: NDArray[Any] | None, max_batch: int) -> Iterator[Batch]:
-    if buffer is None:
-        yield from (Batch(photo.array[np.newaxis], [photo]) for photo in prepared)
-        return
-    for start in range(0, len(prepared), max_batch):
-        part = slice(start, start + max_batch)
-        yield Batch(buffer[part], prepared[part])
+def _cut(whole: NDArray[Any], max_batch: int) -> list[NDArray[Any]]:
+    return [whole[start : start + max_batch] for start in range(0, len(whole), max_batch)]
+
+
+def _batches(prepared: Sequence[Prepared], arrays: Sequence[NDArray[Any]], slots: Sequence[Slot]) -> Iterator[Batch]:
+    start = 0
+    for array, slot in zip_longest(arrays, slots):
+        yield Batch(array, prepared[start : start + len(array)], slot)
+        start += len(array)

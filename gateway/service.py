@@ -14,6 +14,10 @@ from gateway.metrics import Metrics
 from gateway.permits import Permits
 from gateway.predictor import Predictor
 from gateway.settings import Settings
+from gateway.tensor_path import TensorPath
+
+SLOTS_PER_PERMIT = 2
+"""A request takes one, or as many as it has calls; some are idle, of a size that another model takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,17 @@ async def running_service(settings: Settings) -> AsyncIterator[Service]:
         await catalogue.refresh()
         following = asyncio.create_task(catalogue.follow())
         threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="pixels")
+        metrics = Metrics(permits, catalogue)
+        tensors = TensorPath(triton, threads, limit=SLOTS_PER_PERMIT * settings.permits, sent=metrics.sent)
         try:
-            predictor = Predictor(triton, catalogue, threads, max_pixels=settings.max_pixels)
-            yield Service(settings, catalogue, permits, predictor, Metrics(permits, catalogue))
+            metrics.watch(tensors)
+            if settings.shared_memory == "auto":
+                tensors.open()
+            predictor = Predictor(tensors, catalogue, threads, max_pixels=settings.max_pixels)
+            yield Service(settings, catalogue, permits, predictor, metrics)
         finally:
             threads.shutdown(wait=True, cancel_futures=True)
+            await tensors.close()
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following

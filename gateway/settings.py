@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     refresh_s: Annotated[float, Field(gt=0, le=3600)] = Field(
         1.0, description="seconds between two looks at Triton's repository"
     )
+    shared_memory: Literal["auto", "off"] = Field(
+        "auto", description="photos reach a Triton on this machine through /dev/shm where that works; off: never"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 
 

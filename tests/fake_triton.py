@@ -6,6 +6,7 @@ tests/triton/test_fake.py sees a real Triton say.
 
 import asyncio
 import json
+import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,9 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     """Inferences in progress."""
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by the first inference that arrives; clear it to wait for another."""
+    regions: dict[str, mmap.mmap] = field(default_factory=dict)
+    """Shared memory that is registered; a restart forgets it."""
+    version: str = "2.51.0"
     port: int = 0
     _server: Any = None
 
@@ -93,6 +97,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     async def stop(self) -> None:
         """End as a killed Triton does: at once, with requests in it."""
         await self._server.stop(grace=None)
+        self.regions.clear()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -105,6 +110,30 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
 
     async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's names
         return service_pb2.ServerLiveResponse(live=self.live)
+
+    async def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return service_pb2.ServerMetadataResponse(name="triton", version=self.version)
+
+    async def SystemSharedMemoryRegister(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.name in self.regions:
+            await self._fail("region registered twice", context)
+        path = Path("/dev/shm") / request.key.removeprefix("/")  # noqa: S108 - where POSIX shared memory lies
+        try:
+            with path.open("r+b") as file:
+                self.regions[request.name] = mmap.mmap(file.fileno(), request.byte_size)
+        except OSError:
+            await self._fail("region elsewhere", context)
+        return service_pb2.SystemSharedMemoryRegisterResponse()
+
+    async def SystemSharedMemoryUnregister(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.regions.pop(request.name, None)
+        return service_pb2.SystemSharedMemoryUnregisterResponse()
+
+    async def SystemSharedMemoryStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
+        status = service_pb2.SystemSharedMemoryStatusResponse()
+        for name, memory in self.regions.items():
+            status.regions[name].byte_size = len(memory)
+        return status
 
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: N802
         index = service_pb2.RepositoryIndexResponse()
@@ -140,7 +169,11 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     async def _inferred(self, request: Any, context: Any) -> Any:
         model = await self._model(request.model_name, context)
         tensor = request.inputs[0]
-        batch = np.frombuffer(request.raw_input_contents[0], DTYPES[tensor.datatype]).reshape(tuple(tensor.shape))
+        if (place := await self._place(tensor, context)) is not None:
+            content = bytes(place)
+        else:
+            content = request.raw_input_contents[0]
+        batch = np.frombuffer(content, DTYPES[tensor.datatype]).reshape(tuple(tensor.shape))
         timeout_us = request.parameters["timeout"].int64_param
         self.received.append(Received(request.model_name, request.model_version, batch, timeout_us))
         await asyncio.sleep(self.delay_s)
@@ -152,8 +185,24 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         for name, array in outputs_of(model, batch).items():
             datatype = next(key for key, dtype in DTYPES.items() if array.dtype == dtype)
             response.outputs.add(name=name, datatype=datatype, shape=array.shape)
-            response.raw_output_contents.append(b"" if self.empty else array.tobytes())
+            wanted = next((output for output in request.outputs if output.name == name), None)
+            place = None if wanted is None else await self._place(wanted, context)
+            if place is not None and not self.empty:
+                place[: array.nbytes] = array.tobytes()
+            response.raw_output_contents.append(b"" if self.empty or place is not None else array.tobytes())
         return response
+
+    async def _place(self, tensor: Any, context: Any) -> memoryview | None:
+        """Where a tensor of the request lies in shared memory; None where it does not."""
+        name = tensor.parameters["shared_memory_region"].string_param
+        if not name:
+            return None
+        if name not in self.regions:
+            await self._fail("region not registered", context)
+        offset = tensor.parameters["shared_memory_offset"].int64_param
+        return memoryview(self.regions[name])[
+            offset : offset + tensor.parameters["shared_memory_byte_size"].int64_param
+        ]
 
     async def _model(self, name: str, context: Any) -> FakeModel:
         if name not in self.models:

@@ -16,8 +16,11 @@ from typing import NamedTuple
 import grpc
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2
 
+from clients.regions import Region, layout_from_contract
 from clients.triton import TritonClient
+from gateway.segments import PREFIX, Owner
 from tests.local_triton import LocalTriton
 from tests.ports import free_ports
 from tests.tiny_models import POLICY, SIDE, colour_contract, colour_graph, write_model
@@ -125,6 +128,29 @@ async def load_refuses(_triton: LocalTriton, client: TritonClient) -> None:
     await client.load("refuses")
 
 
+async def lost_region(_triton: LocalTriton, client: TritonClient) -> None:
+    """As after a restart: a request names shared memory that Triton does not know."""
+    layout = layout_from_contract(CONTRACT, 1)
+    assert layout is not None
+    region = Region("jetserve_lost", np.zeros(layout.nbytes, np.uint8), layout)
+    batch = region.memory[: layout.batch_nbytes].reshape(1, *CONTRACT.input.shape)
+    await client.infer("fine", "", CONTRACT, batch, timeout_s=5, region=region)
+
+
+async def twice(_triton: LocalTriton, client: TritonClient) -> None:
+    """Shared memory is registered by a name that is taken; past the adapter, which takes that for an answer."""
+    owner = Owner.here()
+    try:
+        name = owner.segment(4096).name
+        await client.register_region(name, 4096)
+        await client.register_region(name, 4096)
+        request = service_pb2.SystemSharedMemoryRegisterRequest(name=name, key=f"/{name}", byte_size=4096)
+        await client._call("SystemSharedMemoryRegister", request, 5)
+    finally:
+        await client.unregister_region(name)
+        owner.close()
+
+
 SITUATIONS: dict[str, Situation] = {
     "unknown model": Situation(lambda _, c: infer(c, "nowhere"), UnknownModel),
     "unknown version": Situation(lambda _, c: infer(c, "fine", "99"), UnknownModel),
@@ -142,6 +168,9 @@ SITUATIONS: dict[str, Situation] = {
     "wrong dtype": Situation(lambda _, c: infer(c, "fine", contract=changed(dtype="FP32")), BackendFailure),
     "wrong shape": Situation(lambda _, c: infer(c, "fine", contract=changed(shape=(SIDE, 8, 3))), BackendFailure),
     "model raised": Situation(lambda _, c: infer(c, "raises"), BackendFailure),
+    "region not registered": Situation(lost_region, BackendFailure),
+    "region registered twice": Situation(twice, BackendFailure),
+    "region elsewhere": Situation(lambda _, c: c.register_region("jetserve_elsewhere", 4096), BackendFailure),
     "killed with a request in it": Situation(cut_off, BackendUnavailable),
 }
 
@@ -162,6 +191,7 @@ def said(error: WireError, triton: LocalTriton) -> dict[str, str]:
     cause = error.__cause__
     assert isinstance(cause, grpc.aio.AioRpcError), repr(error)
     message = (cause.details() or "").replace(str(triton.repository), "/models")
+    message = re.sub(rf"{PREFIX}\w+", "jetserve_gateway", message)
     return {"status": cause.code().name, "message": re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8001", message)}
 
 
