@@ -113,9 +113,9 @@ async def tensors(address: str, requests: int) -> dict[str, dict[str, float]]:
 def gateway(triton: str, shared_memory: str) -> Iterator[int]:
     """The port of a gateway in a process of its own."""
     [port] = free_ports(1)
-    settings = {"PORT": str(port), "TRITON": triton, "SHARED_MEMORY": shared_memory, "LOG_LEVEL": "warning"}
+    settings = {"PORT": str(port), "GRPC_PORT": "0", "TRITON": triton, "SHARED_MEMORY": shared_memory}
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    environment = clean | {f"GATEWAY_{name}": value for name, value in settings.items()}
+    environment = clean | {f"GATEWAY_{name}": value for name, value in (settings | {"LOG_LEVEL": "warning"}).items()}
     process = subprocess.Popen([sys.executable, "-m", "gateway"], env=environment, cwd=record.ROOT)
     try:
         end_s = time.monotonic() + START_S
