@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from clients.addresses import DEFAULT_TRITON
+
 PREFIX = "GATEWAY_"
 
 
@@ -23,7 +25,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="TCP port of HTTP; 0 takes a free one")
     grpc_port: Annotated[int, Field(ge=0, le=65535)] = Field(8081, description="TCP port of gRPC; 0 takes a free one")
     triton: Annotated[str, Field(pattern=r"^[^\s/:]+:\d+$|^\[[0-9a-fA-F:]+\]:\d+$")] = Field(
-        "127.0.0.1:8001", description="host:port of Triton's gRPC"
+        DEFAULT_TRITON, description="host:port of Triton's gRPC"
     )
     permits: Annotated[int, Field(ge=1)] = Field(
         16, description="requests that may be in work at once; one more is answered 429"

@@ -123,7 +123,7 @@ class TensorPath:
         """
         ask = partial(self._triton.infer, servable.name, servable.version, servable.contract, batch)
         until_s = time.monotonic() + timeout_s
-        layout = layout_from_contract(servable.contract, len(batch))
+        layout = None if slot is None else layout_from_contract(servable.contract, len(batch))
         for _ in range(2):
             if slot is None or layout is None or not await self._registered(slot, until_s - time.monotonic()):
                 break
