@@ -7,7 +7,21 @@ from importlib import import_module
 from builder.interrupts import end_like_ctrl_c
 from vision.errors import BuildError, JetserveError
 
-COMMANDS = ("build", "import_model", "parity", "evaluate", "list_models", "inspect_model", "rollback", "profile")
+COMMANDS = (
+    "build",
+    "import_model",
+    "parity",
+    "evaluate",
+    "list_models",
+    "inspect_model",
+    "rollback",
+    "configure",
+    "profile",
+    "lint",
+    "doctor",
+    "ensure",
+    "engine",
+)
 """Imported by `main`, which takes seconds that a signal may fall into."""
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.calibration import Calibration, calibration_from_photos, without
-from builder.conversion import Candidate, batched, checked, converted, folded, verified
+from builder.conversion import Candidate, batched, checked, converted, counted, fitted, folded, verified
 from builder.evaluate.data import dataset_from_settings
 from builder.exporter import Export, exported
-from builder.graphs.tensorrt_rules import check_for_tensorrt
+from builder.golden import Golden, golden_from_side
+from builder.lint.check import check_for_tensorrt
+from builder.lint.shape_rules import Profile
 from builder.parity.compare import compare
 from builder.parity.needed import tolerance_of
 from builder.parity.report import ParityReport, require
@@ -21,7 +23,7 @@ from builder.publishing.papers import papers
 from builder.publishing.place import BACKENDS, REPOSITORIES, check_place
 from builder.publishing.publication import Publication, published, told
 from builder.publishing.repository import Published, checked_name
-from builder.publishing.triton_config import Serving
+from builder.publishing.triton_config import Accelerator, Serving, serving_with
 from builder.recipes.parts import Precision, Target, Tolerance
 from builder.recipes.photos import data_root, photo_from_path, photos_from_patterns
 from builder.recipes.recipe import FILE, Recipe
@@ -45,6 +47,7 @@ class Order:
     repository: Path | None = None
     target: Target = "cpu"
     tensorrt: str = TENSORRT
+    accelerator: Accelerator = "none"
     precision: Precision = "fp32"
     checkpoint: Path | None = None
     trust_checkpoint: bool = False
@@ -99,19 +102,23 @@ def _build(order: Order, scratch: Path, progress: Progress) -> Built:
     tolerance_of(recipe, order.precision, source.postprocess)  # as soon as it is known what must be compared
     came = batched(checked(source, None, progress), recipe.serve.max_batch, probes, progress)
     served = folded(came, order.fold, progress)
-    final = converted(served, order.precision, lambda contract: _feeds(calibration, photos, contract), progress)
+    plain = Serving(BACKENDS[order.target], accelerator=order.accelerator)
+    serving = serving_with(recipe.settings_for(order.target), plain, name, served.side.contract)
+    fit = fitted(served, progress) if order.target == "jetson" else served
+    final = converted(fit, order.precision, lambda contract: _feeds(calibration, photos, contract), progress)
     _check_for_target(final, order, progress)
     verified(served, final, probes, progress)
     _suspected(served, probes, progress)
     tolerance = tolerance_of(recipe, final.contract.provenance.precision, final.contract.postprocess)
     report = _parity(final, export, photos, tolerance, name, progress)
+    golden = _golden(final, photos, report, export.is_random, progress) if order.target == "jetson" else None
     with progress.step("publish") as step:
         publication = Publication(
             repository,
             name,
-            Serving(BACKENDS[order.target], recipe.serve.instances, recipe.serve.threads),
+            serving,
             order.force,
-            papers(export, final, report, order.target, progress.seconds),
+            papers(export, final, report, order.target, progress.seconds, golden),
         )
         result = published(final.side, publication)
         step.done(told(result))
@@ -139,13 +146,24 @@ def _parity(
         return report
 
 
+def _golden(
+    final: Candidate, photos: Sequence[Path], report: ParityReport, is_random: bool, progress: Progress
+) -> Golden:
+    """What the device will hold its engine against."""
+    with progress.step("golden") as step:
+        golden = golden_from_side(final.side, photos, report.images, report.tolerance, is_random=is_random)
+        step.done(f"outputs on {counted(len(golden.photos), 'photo')}, for the engine to be held against on the device")
+        return golden
+
+
 def _check_for_target(final: Candidate, order: Order, progress: Progress) -> None:
     """What the target's own rules say of the graph, as notes."""
-    if order.target == "tensorrt":
+    if order.target == "jetson":
         with progress.step("check") as step:
-            for note in check_for_tensorrt(final.model, order.tensorrt):
+            profile, precision = Profile(final.contract.max_batch), final.contract.provenance.precision
+            for note in check_for_tensorrt(final.model, order.tensorrt, profile, precision):
                 step.note(note)
-            step.done(f"TensorRT {order.tensorrt} knows every node of it")
+            step.done(f"TensorRT {order.tensorrt} takes every node of it, for batches of 1 to {profile.max_batch}")
 
 
 def _photos(order: Order) -> tuple[Path, ...]:

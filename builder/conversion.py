@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import numpy as np
 import onnx
 import onnxruntime
 from pydantic import ValidationError
@@ -13,15 +14,18 @@ from builder import verify
 from builder.calibration import Calibration
 from builder.graphs import fold, graph
 from builder.graphs.batch import with_dynamic_batch
+from builder.graphs.fixed_results import with_fixed_results
 from builder.graphs.overflow import MEASURED, first_overflow
 from builder.graphs.precision import with_fp16, with_int8
+from builder.graphs.size import size_from_steps, with_size
 from builder.probes import Probe
 from builder.progress import Progress
 from builder.recipes.labels import repeated_labels
 from builder.recipes.parts import Precision
 from builder.source import Source, check_labels
 from vision import __version__
-from vision.contract import Contract, Provenance
+from vision.contract import Contract, Output, Provenance
+from vision.dtypes import DTYPES
 from vision.errors import BuildError
 
 CalibrationOf = Callable[[Contract], Calibration]
@@ -62,8 +66,14 @@ def checked(source: Source, max_batch: int | None, progress: Progress) -> Candid
     with progress.step("check") as step:
         model = graph.model_from_bytes(source.onnx, source.name)
         contract = _contract(model, source, max_batch)
+        origin, data = verify.Side(source.onnx, contract), source.onnx
+        size_hw = size_from_steps(contract.preprocess)
+        if -1 in contract.input.size_hw and size_hw is not None:
+            model = with_size(model, contract.input.name, contract.input.layout, size_hw)
+            contract, data = _contract(model, source, max_batch), _bytes(model)
+            step.note(f"the graph takes any size, and gets {size_hw[0]}x{size_hw[1]} only: served with that")
         step.done(f"{_tensors(contract)}; opset {graph.opset(model)}, batch up to {contract.max_batch}")
-    return Candidate(source, verify.Side(source.onnx, contract), model, source.onnx, contract)
+    return Candidate(source, origin, model, data, contract)
 
 
 def batched(candidate: Candidate, wanted: int | None, probes: Sequence[Probe], progress: Progress) -> Candidate:
@@ -105,6 +115,33 @@ def folded(candidate: Candidate, wanted: bool, progress: Progress) -> Candidate:
             raise BuildError("fold", f"folding made an invalid graph ({exc}); use --no-fold and report this") from exc
         step.done(f"{', '.join(step.op for step in result.contract.in_graph)}; {entry.name!r} is {shape}")
         return replace(candidate, model=result.model, data=_bytes(result.model), contract=result.contract)
+
+
+def fitted(candidate: Candidate, progress: Progress) -> Candidate:
+    """The step `fit`, for engines: results of a fixed size and INT32 labels, where the graph has others.
+
+    Raises:
+        BuildError: the graph cannot be run.
+    """
+    contract = candidate.contract
+    with progress.step("fit") as step:
+        if -1 in contract.input.shape:
+            step.done("nothing: the network takes any size, and its results follow from it")
+            return candidate
+        batches = sorted({1, min(2, contract.max_batch)})
+        shape, dtype = contract.input.shape, DTYPES[contract.input.dtype]
+        feeds = [{contract.input.name: np.zeros((batch, *shape), dtype)} for batch in batches]
+        result = with_fixed_results(candidate.model, feeds)
+        for note in result.notes:
+            step.note(note)
+        if not result.notes:
+            step.done("nothing: results have a fixed size already")
+            return candidate
+        made = {value.name: value for value in result.model.graph.output}
+        outputs = tuple(_as_made(output, made[output.name]) for output in contract.outputs)
+        contract = contract.model_copy(update={"outputs": outputs})
+        step.done(", ".join(f"{output.name} {output.dtype} {list(output.shape)}" for output in outputs))
+        return replace(candidate, model=result.model, data=_bytes(result.model), contract=contract)
 
 
 def converted(
@@ -195,6 +232,14 @@ def _with_dynamic_batch(candidate: Candidate, wanted: int | None, probes: Sequen
     kept = contract.model_copy(update={"provenance": candidate.contract.provenance})
     verify.verify(candidate.origin, verify.Side(data, kept), probes)
     return replace(candidate, model=model, data=data, contract=kept)
+
+
+def _as_made(output: Output, value: onnx.ValueInfoProto) -> Output:
+    """The contract's output with the dtype that the graph now gives, and the sides that it now fixes."""
+    sides = graph.shape_of(value)[1:]
+    dtype = graph.DTYPES[value.type.tensor_type.elem_type]
+    shape = tuple(new if old == graph.ANY else old for old, new in zip(output.shape, sides, strict=True))
+    return Output.model_validate({"name": output.name, "dtype": dtype, "shape": shape})
 
 
 def _bytes(model: onnx.ModelProto) -> bytes:

@@ -166,7 +166,11 @@ def _served(source: Source, serve: Serve) -> Source:
     head: Head = source.postprocess
     if strange := sorted(set(changed) - set(type(head).model_fields)):
         raise BuildError("contract", f"serve.{strange[0]} is for another task, and this is {source.task}: leave it out")
-    return replace(source, postprocess=type(head).model_validate({**head.model_dump(), **changed}))
+    return replace(
+        source,
+        postprocess=type(head).model_validate({**head.model_dump(), **changed}),
+        decode=source.decode if serve.decode is None else serve.decode,
+    )
 
 
 def _told(source: Source) -> str:

@@ -4,7 +4,7 @@ It is a build of what is ONNX already, by somebody who has no recipe: nothing is
 there is no framework to be held against.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from builder.conversion import checked, folded, sha256, verified
@@ -48,6 +48,8 @@ def import_model(order: Order, say: Say) -> Published:
     with progress.step("read") as step:
         photos = [(path.name, photo_from_path(path)) for path in order.probes]
         source = _source(order)
+        if order.wishes.decode is not None:
+            source = replace(source, decode=order.wishes.decode)
         check_wishes(order.wishes, source.task, is_bundle=not _is_onnx(order.source))
         step.done(f"{order.source}: {len(source.onnx) / 1e6:.1f} MB ONNX, sha256 {sha256(source.onnx)[:12]}")
     candidate = folded(checked(source, order.max_batch, progress), order.fold, progress)

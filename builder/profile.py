@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime as ort
 
 from builder.archive import file_from_path
-from builder.publishing.repository import checked_name, served_version
+from builder.publishing.repository import CONFIG, checked_name, served_version
 from builder.recipes.photos import MAX_PIXELS
 from vision.contract import Contract, contract_from_json
 from vision.decode import image_from_bytes
@@ -81,17 +81,16 @@ class Stopwatch:
 class Pipeline:
     """A version as the gateway and Triton's Python backend run it, one after the other in this process."""
 
-    def __init__(self, folder: Path, network: str) -> None:
-        """Open the session, with as many threads as the version is served with.
+    def __init__(self, folder: Path, network: str, threads: int) -> None:
+        """Open the session with so many threads; 0 is one a core.
 
         Raises:
             BuildError: a file is missing or broken, or ONNX Runtime cannot run the graph.
         """
         self.network = network
         self.contract = _contract(folder)
-        self.threads = _threads(file_from_path(folder / "config.pbtxt"))
         options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
+        options.intra_op_num_threads = threads
         options.add_session_config_entry("session.force_spinning_stop", "1")  # as the backend
         model = file_from_path(folder / "model.onnx")
         try:
@@ -137,7 +136,8 @@ def profile_of_model(repository: Path, name: str, photo: Path, iterations: int) 
     if version is None:
         found = sorted(entry.name for entry in repository.glob("*") if (entry / "config.pbtxt").is_file())
         raise BuildError(STEP, f"{repository} serves no model {name!r}; it has {', '.join(found) or 'none'}")
-    pipeline = Pipeline(model / str(version), name)
+    threads = _threads(file_from_path(model / CONFIG))
+    pipeline = Pipeline(model / str(version), name, threads)
     for _ in range(WARM_UP):
         pipeline(photo)
     laps = [pipeline(photo) for _ in range(iterations)]
@@ -146,7 +146,7 @@ def profile_of_model(repository: Path, name: str, photo: Path, iterations: int) 
         "photo_hw": list(image.shape[:2]),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": pipeline.threads,
+        "threads": threads,
         "precision": pipeline.contract.provenance.precision,
         "model_sha256": pipeline.contract.provenance.model_sha256,
         "onnxruntime": ort.__version__,
@@ -192,7 +192,7 @@ def _contract(folder: Path) -> Contract:
 
 
 def _threads(config: bytes) -> int:
-    """What the version is served with; 0, one a core, where its config is for another backend."""
+    """What the model is served with; 0, one a core, where its config is for another backend."""
     found = THREADS.search(config)
     return int(found[1]) if found else 0
 

@@ -1,6 +1,7 @@
 """What a build tells while it runs: a bar for the step under way, one line when it is done, everything in a log."""
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -25,6 +26,8 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 INDENT = 10
+OUR_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00 ")
+"""How each line of a log begins that the builder itself wrote."""
 Say = Callable[[str, str], None]
 """Told of a step: its name, and what it found."""
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
 
-Purpose = Literal["build", "job", "parity", "evaluate"]
+Purpose = Literal["build", "job", "parity", "evaluate", "lint"]
 LEFT = re.compile(rf"jetserve-(?:{'|'.join(get_args(Purpose))})-p\d+-\w+")
 YOUNG_SECONDS = 60
 """Between its making and its lock lies a moment; a folder so young is left."""

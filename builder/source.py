@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from builder.recipes import labels
-from vision.contract import Head, Interpolation, Library, Step
+from vision.contract import Decode, Head, Interpolation, Library, Step
 from vision.errors import BuildError
 
 
@@ -22,6 +22,7 @@ class Source:
     preprocess: tuple[Step, ...]
     postprocess: Head
     precision: Literal["fp32", "fp16", "int8"]
+    decode: Decode = "exact"
     tools: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What the source leaves unsaid and what was therefore taken; for the person who imports."""
@@ -37,6 +38,7 @@ class Wishes:
     top_k: int | None = None
     resize_library: Library | None = None
     resize_interpolation: Interpolation | None = None
+    decode: Decode | None = None
 
 
 def check_wishes(wishes: Wishes, task: str, is_bundle: bool) -> None:

@@ -12,6 +12,7 @@ from builder.plausible import require_plausible
 from builder.probes import Image, Probe
 from vision.contract import ClassifierHead, Contract, Head, MmdetHead, YoloHead
 from vision.errors import BackendFailure, BuildError, ContractError, InvalidImage
+from vision.geometry import Picture
 from vision.heads import classifications_from_outputs, detections_from_outputs
 from vision.transforms import Geometry, Preprocessor
 
@@ -51,7 +52,7 @@ class Runner:
             raise BuildError(STEP, f"ONNX Runtime {ort.__version__} cannot load the graph: {exc}") from exc
         self.contract = side.contract
 
-    def __call__(self, images: Sequence[Image]) -> tuple[Outputs, list[Geometry]]:
+    def __call__(self, images: Sequence[Picture]) -> tuple[Outputs, list[Geometry]]:
         """The outputs the contract names, for images that come out in one size.
 
         Raises:

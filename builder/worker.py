@@ -2,16 +2,13 @@
 
 import json
 import os
-import re
-import signal
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from builder.children import death, errors_of, lines_of, process_group, tail
 from builder.frameworks.job import Job
 from builder.progress import Log
 from builder.scratch import scratch_folder
@@ -22,9 +19,6 @@ PYTHON = CHECKOUT / ".venv" / "frameworks" / "bin" / "python"
 VARIABLE = "JETSERVE_FRAMEWORKS_PYTHON"
 MAX_THREADS = 8
 """More gain nothing on one image, and torch by itself takes every core of the host, allotted or not."""
-LAST_LINES = 12
-MAX_TAIL_BYTES = 16_384
-OUR_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00 ")
 
 OnProgress = Callable[[int, int, str], None]
 OnNote = Callable[[str], None]
@@ -102,27 +96,16 @@ class Worker:
         """
         command = [str(frameworks_python()), "-m", "builder.frameworks"]
         job.out.mkdir(parents=True, exist_ok=True)
-        with scratch_folder("job") as folder, self._errors() as errors:
+        with scratch_folder("job") as folder, errors_of(self.log) as errors:
             path = folder / "job.json"
             path.write_text(json.dumps(_plain(job)))
-            with _process([*command, str(path)], errors) as process:
+            with process_group([*command, str(path)], errors, _environment()) as process:
                 failure = _listened(process, on_progress, on_note)
-                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ends by itself; reaped below
             if failure is not None:
                 raise failure
             if process.returncode != 0:
-                raise BuildError(job.command, f"{_death(process.returncode)}. Its last lines:\n{_tail(errors)}")
-
-    @contextmanager
-    def _errors(self) -> Iterator[IO[bytes]]:
-        """A file for the process's standard error, standing where its lines will begin."""
-        if self.log is None:
-            with tempfile.TemporaryFile() as file:
-                yield file
-        else:
-            with self.log.path.open("ab+") as file:
-                file.seek(0, os.SEEK_END)
-                yield file
+                how = death("the frameworks' process", process.returncode)
+                raise BuildError(job.command, f"{how}. Its last lines:\n{tail(errors)}")
 
 
 def _plain(job: Job) -> dict[str, Any]:
@@ -148,38 +131,11 @@ def _environment() -> Mapping[str, str]:
     }
 
 
-@contextmanager
-def _process(command: list[str], errors: IO[bytes]) -> Iterator[subprocess.Popen[str]]:
-    """The child and all its children, gone when the block ends, however it ends.
-
-    They are a process group of their own, so that Ctrl-C reaches this process alone. The pipe that is the child's
-    standard input closes with this process, even if that is killed; the child ends then.
-    """
-    process = subprocess.Popen(  # noqa: S603
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        text=True,
-        errors="replace",
-        env=_environment(),
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        process.wait()
-
-
 def _listened(process: subprocess.Popen[str], on_progress: OnProgress, on_note: OnNote) -> BuildError | None:
     """Pass on what the job tells, until it ends; its error, if it told one."""
     failure = None
-    for line in process.stdout or ():
-        match _told(line):
+    for told in lines_of(process):
+        match told:
             case {"progress": [int(done), int(total)], "text": str(text)}:
                 on_progress(done, total, text)
             case {"note": str(text)}:
@@ -187,27 +143,3 @@ def _listened(process: subprocess.Popen[str], on_progress: OnProgress, on_note: 
             case {"error": str(text), "step": str(step)}:
                 failure = BuildError(step, text)
     return failure
-
-
-def _told(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:  # a process that was killed leaves half a line
-        return None
-
-
-def _death(code: int) -> str:
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = "; the kernel does so when memory runs out" if name == "SIGKILL" else ""
-        return f"the frameworks' process was ended by {name}{hint}"
-    return f"the frameworks' process ended with exit code {code}, and said no reason"
-
-
-def _tail(errors: IO[bytes]) -> str:
-    """The last lines of what a process wrote."""
-    end = errors.seek(0, os.SEEK_END)
-    errors.seek(max(0, end - MAX_TAIL_BYTES))
-    written = errors.read().decode(errors="replace").splitlines()
-    lines = [line for line in written if not OUR_LINE.match(line)]  # the log holds the builder's own lines too
-    return "\n".join(f"    {line}" for line in lines[-LAST_LINES:]) or "    (none)"

@@ -1,8 +1,8 @@
 """The contract: everything serving must know about a model, as data that travels with it.
 
 The builder writes it as `contract.json` and embeds the same JSON in `config.pbtxt`; the gateway reads it from
-Triton. Nothing has a silent default: what is not said is an error. Unknown fields are errors too, so that a
-contract from a newer builder is refused rather than half understood.
+Triton. What is not said is an error: nothing has a silent default, but for `decode`, which came later. Unknown fields
+are errors too, so that a contract from a newer builder is refused rather than half understood.
 """
 
 from typing import Annotated, Literal
@@ -19,6 +19,7 @@ Size = tuple[PositiveInt, PositiveInt]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "area", "lanczos"]
 Library = Literal["opencv", "pillow"]
+Decode = Literal["exact", "fast"]
 
 
 class _Part(BaseModel):
@@ -285,6 +286,11 @@ class Contract(_Part):
     max_batch: Annotated[int, Field(ge=1, le=MAX_BATCH)]
     input: Input
     outputs: Annotated[tuple[Output, ...], Field(min_length=1)]
+    decode: Decode = "exact"
+    """`fast`: a JPEG more than twice as large as its first step, a resize, makes it is scaled down while it is decoded.
+
+    The one field that may be missing, in contracts from before there was a choice: they are exact.
+    """
     preprocess: tuple[Step, ...]
     """What is done to the decoded 8-bit BGR image before it is sent, in order."""
     in_graph: tuple[ToRgb | Normalise, ...]
@@ -313,6 +319,9 @@ class Contract(_Part):
                 f"head {head.head!r} needs to know the input's size, and {self.input.shape} leaves it open"
             )
         kinds = [step.op for step in self.preprocess]
+        if self.decode == "fast" and not (kinds and kinds[0].startswith("resize_")):
+            first = kinds[0] if kinds else "none"
+            raise ValueError(f"decode 'fast' needs a resize as the first step of preprocess, and that is {first!r}")
         if kinds.count("normalise") > 1 or kinds.count("to_rgb") > 1:
             raise ValueError("preprocess holds normalise or to_rgb twice")
         if (self.input.dtype == "FP32") != ("normalise" in kinds):
@@ -326,6 +335,18 @@ class Contract(_Part):
     def to_json(self) -> str:
         """One line of JSON, the form that is embedded in `config.pbtxt`."""
         return self.model_dump_json()
+
+
+def contract_with_decode(contract: Contract, decode: Decode) -> Contract:
+    """The same contract, but for how photos are decoded.
+
+    Raises:
+        ContractError: `fast`, and the first step is no resize.
+    """
+    try:
+        return Contract.model_validate({**contract.model_dump(), "decode": decode})
+    except ValidationError as exc:
+        raise ContractError("; ".join(error["msg"] for error in exc.errors())) from exc
 
 
 def contract_from_json(text: str | bytes) -> Contract:

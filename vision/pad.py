@@ -44,15 +44,30 @@ def inner_view(canvas: Pixels, inner_hw: Hw, step: Pad) -> Pixels:
 
 def fill_margins(canvas: Pixels, inner_hw: Hw, step: Pad) -> None:
     """Write the padding value around an image of `inner_hw`, and touch nothing else."""
-    top, left = pad_origin(step, inner_hw, (canvas.shape[0], canvas.shape[1]))
+    height, width = canvas.shape[:2]
+    top, left = pad_origin(step, inner_hw, (height, width))
     bottom, right = top + inner_hw[0], left + inner_hw[1]
-    row = np.empty(canvas.shape[1:], canvas.dtype)
-    row[:] = _pixel(step.value, canvas.dtype)
-    # Whole rows are copied at memory speed; three values broadcast over all pixels take a hundred times as long.
-    canvas[:top] = row
-    canvas[bottom:] = row
-    canvas[top:bottom, :left] = row[:left]
-    canvas[top:bottom, right:] = row[right:]
+    margins = []
+    if top > 0:
+        margins.append(canvas[:top])
+    if bottom < height:
+        margins.append(canvas[bottom:])
+    if left > 0:
+        margins.append(canvas[top:bottom, :left])
+    if right < width:
+        margins.append(canvas[top:bottom, right:])
+    for margin in margins:
+        _fill(margin, _pixel(step.value, canvas.dtype))
+
+
+def _fill(margin: Pixels, pixel: Pixels) -> None:
+    """One value in all channels is set at memory speed, and so are copies of a row; three values take far longer."""
+    if pixel[0] == pixel[1] == pixel[2]:
+        margin.fill(pixel[0])
+        return
+    row = np.empty(margin.shape[1:], margin.dtype)
+    row[:] = pixel
+    margin[:] = row
 
 
 @lru_cache(maxsize=64)

@@ -22,9 +22,10 @@ from vision.contract import (
     ToRgb,
 )
 from vision.crop import Crop, crop_origin
+from vision.decode import JpegDecoder, exact, image_from_bytes, picture_from_bytes
 from vision.dtypes import DTYPES
 from vision.errors import ContractError, InvalidImage
-from vision.geometry import Geometry, Hw, Pixels
+from vision.geometry import Geometry, Hw, Picture, Pixels, Scaled
 from vision.pad import Pad, fill_margins, inner_view, padded
 from vision.plan import Steps, plan_from_size, steps_in_groups
 from vision.resize import Resize, resized
@@ -45,13 +46,15 @@ def unmeasured(_: str) -> None:
 class Preprocessor:
     """Turns decoded photos into a model's input, as its contract says. Safe to share between threads."""
 
-    def __init__(self, contract: Contract) -> None:
-        """Plan the contract's steps.
+    def __init__(self, contract: Contract, *, jpeg: JpegDecoder = exact) -> None:
+        """Plan the contract's steps; `jpeg` decodes the JPEGs that are not to be scaled down.
 
         Raises:
             ContractError: steps that cannot be run in their order.
         """
         self._input = contract.input
+        self._jpeg = jpeg
+        self._scales = contract.decode == "fast"
         self._dtype = DTYPES[contract.input.dtype]
         self._steps = contract.preprocess
         body, tail = steps_in_groups(contract.preprocess)
@@ -71,10 +74,23 @@ class Preprocessor:
         """
         return self._plan(photo_hw).sizes[-1]
 
-    def __call__(
-        self, image_bgr: NDArray[np.uint8], out: Pixels | None = None, *, lap: Lap = unmeasured
-    ) -> tuple[Pixels, Geometry]:
-        """Preprocess one photo, uint8 [h, w, 3] BGR.
+    def decoded(self, data: bytes, *, max_pixels: int) -> Picture:
+        """Decode one encoded photo as the contract says: all of its pixels, or with `decode: fast` as many as it needs.
+
+        Raises:
+            InvalidImage, UnsupportedMediaType, TooLarge: as `vision.decode.image_from_bytes`, and as `network_hw`.
+            ContractError: steps that end in another size than the network takes.
+        """
+        if not self._scales:
+            return image_from_bytes(data, max_pixels=max_pixels, jpeg=self._jpeg)
+        return picture_from_bytes(data, self._resized_hw, max_pixels=max_pixels, jpeg=self._jpeg)
+
+    def _resized_hw(self, photo_hw: Hw) -> Hw:
+        """After the first step, which the contract says is a resize where decoding may scale."""
+        return self._plan(photo_hw).sizes[1]
+
+    def __call__(self, photo: Picture, out: Pixels | None = None, *, lap: Lap = unmeasured) -> tuple[Pixels, Geometry]:
+        """Preprocess one photo, uint8 [h, w, 3] BGR, or what `decoded` made of it.
 
         Returns the network's input without a batch dimension, in the contract's dtype and layout, and where the photo
         lies in it. With `out` (C-contiguous, of that shape and dtype) the result is written there and `out` returned.
@@ -82,11 +98,12 @@ class Preprocessor:
         Raises:
             InvalidImage: a photo too small, or too extreme in shape, for the steps.
             ContractError: steps that end in another size than the network takes.
-            ValueError: an `image_bgr` or `out` of the wrong shape or dtype.
+            ValueError: a `photo` or `out` of the wrong shape or dtype.
         """
+        image_bgr, photo_hw = _pixels_and_size(photo)
         if image_bgr.dtype != np.uint8 or image_bgr.ndim != 3 or image_bgr.shape[2] != 3:
             raise ValueError(f"expected a uint8 image [h, w, 3], got {image_bgr.dtype} {list(image_bgr.shape)}")
-        plan = self._plan((image_bgr.shape[0], image_bgr.shape[1]))
+        plan = self._plan(photo_hw)
         if out is None:
             out = np.empty(plan.shape, self._dtype)
         elif out.shape != plan.shape or out.dtype != self._dtype or not out.flags.c_contiguous:
@@ -94,23 +111,23 @@ class Preprocessor:
                 f"expected contiguous {self._dtype} {list(plan.shape)} as out, got {out.dtype} {list(out.shape)}"
             )
         self._write(image_bgr, plan.sizes, out, lap)
-        return out, plan.geometry
+        return out, plan.geometry.of_scaled(photo) if isinstance(photo, Scaled) else plan.geometry
 
-    def batch(self, images: Sequence[NDArray[np.uint8]]) -> tuple[Pixels, list[Geometry]]:
+    def batch(self, photos: Sequence[Picture]) -> tuple[Pixels, list[Geometry]]:
         """Preprocess photos into one buffer [n, ...], each written in its place.
 
         Raises:
             InvalidImage: photos that come out in different sizes, and as for one photo.
         """
-        plans = [self._plan((image.shape[0], image.shape[1])) for image in images]
+        plans = [self._plan(_pixels_and_size(photo)[1]) for photo in photos]
         sizes = {plan.sizes[-1] for plan in plans}
         if len(sizes) != 1:
             raise InvalidImage(
                 f"photos of one batch must come out in one size, got {sorted(sizes) or 'no photos'} (height, width)."
                 " Send them one by one"
             )
-        batch = np.empty((len(images), *plans[0].shape), self._dtype)
-        return batch, [self(image, out)[1] for image, out in zip(images, batch, strict=True)]
+        batch = np.empty((len(photos), *plans[0].shape), self._dtype)
+        return batch, [self(photo, out)[1] for photo, out in zip(photos, batch, strict=True)]
 
     def _write(self, photo: NDArray[np.uint8], sizes: tuple[Hw, ...], out: Pixels, lap: Lap) -> None:
         """Run the steps on `photo` and leave the result in `out`."""
@@ -125,6 +142,13 @@ class Preprocessor:
             lap(self._finish_name)
 
 
+def _pixels_and_size(photo: Picture) -> tuple[NDArray[np.uint8], Hw]:
+    """The pixels there are, and the size of the whole photo."""
+    if isinstance(photo, Scaled):
+        return photo.image_bgr, photo.photo_hw
+    return photo, (photo.shape[0], photo.shape[1])
+
+
 def _operation(group: Steps) -> Operation:
     """How to run steps that go together, chosen once: matching steps for every photo would take longer than padding."""
     match group:
@@ -132,7 +156,7 @@ def _operation(group: Steps) -> Operation:
             ResizeStretch() | ResizeKeepRatio() | ResizeToFit() | ResizeShorterEdge() as step,
             PadToSize() | PadToDivisor() | PadCentred() as pad,
         ):
-            return partial(_letterbox, step, pad)
+            return partial(_letterbox, step, pad, (_names((step,)), _names((pad,))))
         case (step,):
             return partial(_alone, _single(step), _names(group))
         case _:
@@ -187,14 +211,22 @@ def _resize(step: Resize, image: Pixels, sizes: tuple[Hw, ...], out: Pixels | No
     return resized(image, sizes[0], step.interpolation, step.library, out)
 
 
-def _letterbox(step: Resize, pad: Pad, image: Pixels, sizes: tuple[Hw, ...], out: Pixels | None, lap: Lap) -> Pixels:
+def _letterbox(
+    step: Resize,
+    pad: Pad,
+    names: tuple[str, str],
+    image: Pixels,
+    sizes: tuple[Hw, ...],
+    out: Pixels | None,
+    lap: Lap,
+) -> Pixels:
     """Resize into its place in the padded image itself."""
     inner_hw, hw = sizes
     canvas = np.empty((*hw, 3), image.dtype) if out is None else out
     resized(image, inner_hw, step.interpolation, step.library, inner_view(canvas, inner_hw, pad))
-    lap(_names((step,)))
+    lap(names[0])
     fill_margins(canvas, inner_hw, pad)
-    lap(_names((pad,)))
+    lap(names[1])
     return canvas
 
 

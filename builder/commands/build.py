@@ -13,17 +13,18 @@ from rich.console import Console
 from rich.table import Table
 
 from builder.build import TENSORRT, Built, Order, ParityError, build
-from builder.commands.numbers import tensorrt
+from builder.lint.target import add_options, target_from_options
 from builder.progress import Log, Progress, say, show, terminal_if_any
 from builder.publishing.papers import PARITY_NUMBERS, PARITY_PAGE
 from builder.publishing.repository import checked_name
+from builder.publishing.triton_config import Accelerator
 from builder.recipes.parts import Precision, Target
 from builder.recipes.recipe import Recipe, recipe_from_folder
 from vision.errors import BuildError, JetserveError
 
 LOGS = Path(".builds")
 PIPE_COLUMNS = 240
-ENGINE = "the engine itself is built on the device, from this ONNX: no engine belongs to two devices"
+ENGINE = "the engine itself is built on the device, from this ONNX (python -m builder ensure): none belongs to two"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,19 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     add("recipes", type=Path, nargs="+", metavar="RECIPE", help="folder with a recipe.yaml; several are built in turn")
     add(
         "--target",
+        type=_target,
         choices=get_args(Target),
         default="cpu",
-        help="what Triton runs it with: its Python backend, its ONNX Runtime backend, or TensorRT (%(default)s)",
+        help="what Triton runs it with: its Python backend, its ONNX Runtime backend, or an engine that a Jetson "
+        "builds of it; tensorrt is another name for jetson (%(default)s)",
     )
-    add("--tensorrt", type=tensorrt, metavar="VERSION", help=f"of the device, for --target tensorrt ({TENSORRT})")
+    add_options(parser, TENSORRT)
+    add(
+        "--accelerator",
+        choices=get_args(Accelerator),
+        default="none",
+        help="for --target onnxruntime: the CPU, or a GPU through ONNX Runtime's CUDA or TensorRT (%(default)s)",
+    )
     add("--precision", choices=get_args(Precision), default="fp32", help="of the arithmetic inside (%(default)s)")
     add("--checkpoint", type=Path, metavar="FILE", help="weights in place of the recipe's")
     add(
@@ -68,7 +77,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="hold it against its source on these photos as well (repeatable)",
     )
     add("--calibration", type=Path, metavar="FOLDER", help="photos for --precision int8, in place of the recipe's")
-    add("--repository", type=Path, help="where to publish (model_repository; model_repository_tensorrt for tensorrt)")
+    add("--repository", type=Path, help="where to publish (model_repository; model_repository_jetson for jetson)")
     add("--name", help="the model's name in URLs, in place of the recipe's")
     add(
         "--fold",
@@ -80,8 +89,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.tensorrt is not None and options.target != "tensorrt":
-        raise BuildError("read", f"--tensorrt is for --target tensorrt, and the target is {options.target}")
+    for name in ("tensorrt", "jetpack", "device"):
+        if getattr(options, name) is not None and options.target != "jetson":
+            raise BuildError("read", f"--{name} is for --target jetson, and the target is {options.target}")
+    if options.accelerator != "none" and options.target != "onnxruntime":
+        raise BuildError("read", f"--accelerator is for --target onnxruntime, and the target is {options.target}")
     if options.name is not None:
         checked_name(options.name)
     if len(options.recipes) == 1:
@@ -123,9 +135,14 @@ def _one(folder: Path, options: argparse.Namespace) -> Built:
     except Exception as exc:  # a mistake of ours, which the person who builds must be able to report
         log.write_if_possible(traceback.format_exc())
         raise _logged(BuildError(progress.current, f"{type(exc).__name__}: {exc}; please report it"), log) from exc
-    if order.target == "tensorrt":
+    if order.target == "jetson":
         say("", ENGINE)
     return built
+
+
+def _target(text: str) -> str:
+    """`jetson` had the name `tensorrt` first."""
+    return "jetson" if text == "tensorrt" else text
 
 
 def _logged(exc: BuildError, log: Log, more: str = "") -> BuildError:
@@ -140,7 +157,8 @@ def _order(recipe: Recipe, options: argparse.Namespace) -> Order:
         name=options.name,
         repository=options.repository,
         target=options.target,
-        tensorrt=options.tensorrt or TENSORRT,
+        tensorrt=target_from_options(options, TENSORRT).tensorrt,
+        accelerator=options.accelerator,
         precision=options.precision,
         checkpoint=options.checkpoint,
         trust_checkpoint=options.trust_checkpoint,

@@ -22,7 +22,7 @@ from builder.scratch import sweep
 from builder.served import Server
 from builder.verify import Side
 from vision.contract import Contract
-from vision.errors import BackendUnavailable, BuildError
+from vision.errors import BackendUnavailable, BuildError, ContractError
 
 KEPT = Path(".builds") / "evaluations"
 SERVER = "http://127.0.0.1:8080"
@@ -39,7 +39,13 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     add = parser.add_argument
     add("recipe", type=Path, metavar="RECIPE", help="folder with a recipe.yaml that has been built")
     add("--data", type=Path, metavar="DIR", help="where the data sets are; $JETSERVE_DATA otherwise")
-    add("--sides", type=_sides, metavar="LIST", help="of source,onnx,server (all; the server if there is one)")
+    add(
+        "--sides",
+        type=_sides,
+        metavar="LIST",
+        help="of source,onnx,fast,server (all; fast, with large JPEGs scaled down, if the contract says so; the"
+        " server if there is one)",
+    )
     add("--server", default=SERVER, metavar="URL", help="the running gateway (%(default)s)")
     add("--limit", type=between(1, 10**6), metavar="N", help="the first N photos only; written beside no version")
     add("--out", type=Path, metavar="FILE", help="also write the figures here, as JSON")
@@ -87,13 +93,19 @@ def _asked(
     recipe: Recipe, name: str, side: Side, options: argparse.Namespace, progress: Progress, stack: ExitStack
 ) -> tuple[list[Asked], list[str]]:
     """The sides, and what must be said of one that is left out."""
-    wanted: tuple[SideName, ...] = options.sides or get_args(SideName)
+    wanted: tuple[SideName, ...] = options.sides or _sides_of(side.contract)
     sides: list[Asked] = []
     if "source" in wanted:
         sides.append(source_side(recipe, side.contract, options.checkpoint, options.trust_checkpoint, progress))
     if "onnx" in wanted:
         told = f"{options.repository / name}, {side.contract.provenance.precision}"
         sides.append(GraphSide("onnx", side, told))
+    if "fast" in wanted:
+        told = f"{options.repository / name}, {side.contract.provenance.precision}, large JPEGs scaled down"
+        try:
+            sides.append(GraphSide("fast", side, told))
+        except ContractError as exc:
+            raise BuildError("contract", exc.detail) from exc
     if "server" in wanted:
         try:
             server = ServerSide(stack.enter_context(closing(Server(options.server))), name)
@@ -108,6 +120,11 @@ def _asked(
             return sides, [f"server left out: {other}"]
         sides.append(server)
     return sides, []
+
+
+def _sides_of(contract: Contract) -> tuple[SideName, ...]:
+    """All that there are; decoding fast is measured unasked only where it is what is served."""
+    return tuple(name for name in get_args(SideName) if name != "fast" or contract.decode == "fast")
 
 
 def _difference(contract: Contract, server: ServerSide, model: Path) -> str | None:
@@ -139,5 +156,5 @@ def _figure(value: float | None) -> str | None:
 def _sides(text: str) -> tuple[SideName, ...]:
     names = tuple(name for name in get_args(SideName) if name in text.split(","))
     if unknown := set(text.split(",")) - set(get_args(SideName)):
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: expected some of source,onnx,server")
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: expected some of source,onnx,fast,server")
     return names

@@ -9,9 +9,10 @@ from builder.commands.numbers import between, fraction
 from builder.importer import Order, import_model
 from builder.progress import say
 from builder.publishing.triton_config import Serving
-from builder.recipes.parts import MAX_INSTANCES, MAX_RESULTS, MAX_THREADS
+from builder.recipes.parts import MAX_RESULTS
 from builder.source import Wishes
-from vision.contract import MAX_BATCH, Interpolation, Library
+from vision.contract import MAX_BATCH, Decode, Interpolation, Library
+from vision.serving import MAX_INSTANCES, MAX_THREADS
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -76,6 +77,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         default=True,
         help="move normalisation and layout into the graph",
     )
+    add("--decode", choices=get_args(Decode), help="fast: large JPEGs are scaled down while they are decoded (exact)")
     add("--backend", choices=("python", "onnxruntime"), default="python", help="Triton's backend (%(default)s)")
     add("--force", action="store_true", help="publish a new version even if nothing changed")
 

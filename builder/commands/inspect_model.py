@@ -6,6 +6,7 @@ from typing import Any
 
 from builder.commands.list_models import evaluation_of, parity_of
 from builder.commands.output import show_json, size_told
+from builder.passport import Passport
 from builder.progress import show
 from builder.publishing.inventory import Model, Version, damage_of, model_of
 from vision.contract import Contract
@@ -57,6 +58,7 @@ def _document(model: Model, version: Version, damage: str | None) -> dict[str, A
         "served": model.served,
         "damage": damage,
         "size_bytes": version.size_bytes,
+        "passport": version.passport and version.passport.model_dump(mode="json"),
         "contract": version.contract and version.contract.model_dump(mode="json"),
         "build": version.build or None,
         "parity": version.parity or None,
@@ -67,12 +69,15 @@ def _document(model: Model, version: Version, damage: str | None) -> dict[str, A
 def _told(model: Model, version: Version, damage: str | None) -> list[tuple[str, str]]:
     others = ", ".join(str(other.number) for other in model.versions if other.number != version.number)
     state = "served" if model.served == version.number else f"not served, {model.served} is"
+    what = "graph" if version.passport is None else "engine"
     lines = [
         ("model", f"{model.name}, version {version.number} ({state}){f'; others: {others}' if others else ''}"),
-        ("folder", f"{version.folder}, graph {size_told(version.size_bytes)}"),
+        ("folder", f"{version.folder}, {what} {size_told(version.size_bytes)}"),
     ]
     if damage is not None:
         lines.append(("DAMAGED", damage))
+    if version.passport is not None:
+        lines += _passport_told(version.passport)
     if version.contract is not None:
         lines += _contract_told(version.contract)
     lines += _build_told(version.build)
@@ -88,6 +93,7 @@ def _contract_told(contract: Contract) -> list[tuple[str, str]]:
         ("task", f"{contract.task}, {len(contract.labels)} labels: {shown}"),
         ("input", f"{entry.name} {entry.dtype} {entry.layout} {list(entry.shape)}, batch up to {contract.max_batch}"),
         *(("output", f"{output.name} {output.dtype} {list(output.shape)}") for output in contract.outputs),
+        ("decode", f"{contract.decode}{', large JPEGs scaled down' if contract.decode == 'fast' else ''}"),
         *(("before it", _words(step)) for step in contract.preprocess),
         *(("in the graph", _words(step)) for step in contract.in_graph),
         ("after it", _words(contract.postprocess)),
@@ -95,6 +101,21 @@ def _contract_told(contract: Contract) -> list[tuple[str, str]]:
         ("graph", f"{made.precision}, sha256 {made.model_sha256}"),
         ("published", made.created),
         ("tools", ", ".join(f"{name} {number}" for name, number in sorted(made.tools.items()))),
+    ]
+
+
+def _passport_told(passport: Passport) -> list[tuple[str, str]]:
+    gpu = f"{passport.gpu or 'unknown'} (compute capability {passport.compute_capability or 'unknown'})"
+    core = "" if passport.dla_core is None else f", DLA core {passport.dla_core}"
+    return [
+        ("engine", f"TensorRT {passport.tensorrt}, CUDA {passport.cuda or '?'}, L4T {passport.l4t or '?'}"),
+        ("", f"{gpu}{core}, {passport.precision}"),
+        ("", f"built {passport.created} in {passport.seconds:g} s by jetserve {passport.builder}"),
+        *(
+            ("shapes", f"{name}: {list(shapes.min)} to {list(shapes.max)}, best at {list(shapes.opt)}")
+            for name, shapes in passport.profiles.items()
+        ),
+        ("proof", f"on the device, against the ONNX: {passport.proof}"),
     ]
 
 

@@ -3,9 +3,6 @@
 import argparse
 from collections.abc import Callable
 
-from builder.graphs.tensorrt_operators import known_version
-from vision.errors import BuildError
-
 
 def between(least: int, most: int) -> Callable[[str], int]:
     def number(text: str) -> int:
@@ -22,12 +19,3 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
-
-
-def tensorrt(text: str) -> str:
-    """A version of TensorRT whose rules are known."""
-    try:
-        known_version(text)
-    except BuildError as exc:
-        raise argparse.ArgumentTypeError(exc.detail.removeprefix(f"{exc.step}: ")) from exc
-    return text

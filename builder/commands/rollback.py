@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from builder.ensure.served import mark_rollback
 from builder.progress import say
 from builder.publishing.inventory import Model, damage_of, model_of
 from builder.publishing.repository import switch
@@ -27,7 +28,15 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(options: argparse.Namespace) -> int:
     before = model_of(options.repository, options.name).served
-    version = switch(options.repository, options.name, lambda folder: chosen(_model(folder), options.to))
+
+    def marked(folder: Path) -> int:
+        """Marked under the lock: an `ensure` that looks in between would undo it."""
+        model = _model(folder)
+        version = chosen(model, options.to)
+        mark_rollback(folder, model.served, version)
+        return version
+
+    version = switch(options.repository, options.name, marked)
     what = "is served already" if version == before else f"in place of {before}"
     say("rollback", f"{options.repository / options.name}: version {version} {what}")
     say("", f"Triton takes it when it is told to: python -m clients load {options.name}")

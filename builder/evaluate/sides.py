@@ -21,12 +21,12 @@ from builder.scratch import scratch_folder
 from builder.served import Server
 from builder.verify import Runner, Side
 from builder.worker import Worker, frameworks_versions
-from vision.contract import ClassifierHead, Contract
-from vision.decode import image_from_bytes
+from vision.contract import ClassifierHead, Contract, Decode, contract_with_decode
 from vision.errors import BackendFailure, BuildError, ContractError, JetserveError, RequestError
 from vision.heads import classifications_from_outputs, detections_from_outputs
 
-SideName = Literal["source", "onnx", "server"]
+SideName = Literal["source", "onnx", "fast", "server"]
+"""`fast` is `onnx` with large JPEGs scaled down while they are decoded; all others but the server decode exactly."""
 CHUNK = 128
 """Photos a job: answers hold whole tensors, and are thrown away after each."""
 
@@ -49,6 +49,9 @@ class GraphSide:
     """A graph behind its contract, in this process, from encoded bytes to results as the gateway does it."""
 
     def __init__(self, name: SideName, side: Side, told: str) -> None:
+        """`name` says how photos are decoded, whatever the contract says."""
+        decode: Decode = "fast" if name == "fast" else "exact"
+        side = replace(side, contract=contract_with_decode(side.contract, decode))
         self.name = name
         self.identity = digest(identity_of(side.contract), in_process())
         self.told = told
@@ -126,7 +129,7 @@ def source_side(recipe: Recipe, contract: Contract, checkpoint: Path | None, tru
 
 
 def _asked(runner: Runner, data: bytes) -> Prediction:
-    outputs, geometries = runner([image_from_bytes(data, max_pixels=MAX_PIXELS)])
+    outputs, geometries = runner([runner.preprocessor.decoded(data, max_pixels=MAX_PIXELS)])
     contract = runner.contract
     if isinstance(contract.postprocess, ClassifierHead):
         return Prediction.from_result(classifications_from_outputs(contract, outputs, top_k=MOST_CLASSES)[0])

@@ -89,6 +89,7 @@ def contract_from_graph(
         max_batch=_max_batch(model, source.input_name, max_batch),
         input=entry,
         outputs=_outputs(model, source),
+        decode=source.decode,
         preprocess=source.preprocess,
         in_graph=(),
         postprocess=source.postprocess,

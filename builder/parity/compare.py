@@ -1,6 +1,7 @@
 """The gate with a recipe's source on its other side: what `build`, `parity` and the tests over HTTP run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from builder.conversion import Candidate
@@ -11,6 +12,11 @@ from builder.parity.report import ParityReport
 from builder.progress import Step
 from builder.recipes.parts import Tolerance
 from builder.verify import Side
+
+DECODED_EXACTLY = (
+    "every pixel was decoded here; serving scales large JPEGs down (decode: fast), and what that costs"
+    " `evaluate --sides onnx,fast` says"
+)
 
 
 def compare(
@@ -24,7 +30,7 @@ def compare(
     name: str | None = None,
     ask: Ask | None = None,
 ) -> ParityReport:
-    """Hold a graph and its contract against the source that was exported.
+    """Hold a graph and its contract against the source that was exported, on photos decoded in full.
 
     Args:
         side: what is served, or would be.
@@ -61,6 +67,8 @@ def compare(
         is_random=export.is_random,
         ask=ask,
     )
+    if side.contract.decode == "fast" and ask is None:
+        report = replace(report, remarks=(*report.remarks, DECODED_EXACTLY))
     for note in report.notes:
         step.note(note)
     return report

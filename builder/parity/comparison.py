@@ -1,6 +1,6 @@
 """One image of the gate: the published model, run from encoded bytes as the gateway runs it, against its source."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder.frameworks.job import Answer
-from builder.parity import boxes, classes, tensors
-from builder.parity.best import Best, best_of
+from builder.parity import boxes, tensors
 from builder.parity.causes import cause_of_difference
 from builder.parity.drawn import Result, pictures
 from builder.parity.labels import labels_difference
 from builder.parity.precision_causes import unfit_scale
 from builder.parity.reference import FLOOR, MOST_BOXES, Reference
-from builder.parity.report import STEP, Failure, ImageParity, raw_outputs
+from builder.parity.report import STEP, Failure, ImageParity
+from builder.parity.results import Outputs, Results, excess, failed
 from builder.parity.suppression import suppression_of
 from builder.recipes.parts import Precision, Tolerance
 from builder.recipes.photos import MAX_PIXELS
 from builder.verify import Runner, Side
-from vision.contract import ClassifierHead, DetectionHead, MmdetHead
+from vision.contract import ClassifierHead, MmdetHead
 from vision.decode import image_from_bytes
 from vision.errors import BackendFailure, BuildError, ContractError, InvalidImage, RequestError
 from vision.geometry import Geometry
@@ -30,10 +30,7 @@ MOST_MEASURED = 32
 """Images on which a low-precision network's inner values are looked at."""
 MOST_SCALES = 8
 """Failed images of an INT8 network for which the scale that fits worst is sought."""
-FAINT = 0.5
-"""Boxes down to this part of the score threshold may be partners of clear ones."""
 
-Outputs = Mapping[str, NDArray[Any]]
 Ask = Callable[[bytes], Detections | Classification]
 """Who answers for the published model, from a photo's encoded bytes: a running server."""
 
@@ -53,12 +50,9 @@ class Comparison:
         self.ask = ask
         self.contract = published.contract
         self.runner = Runner(published)
-        self.suppression = suppression_of(published)
+        self.results = Results(published.contract, tolerance, suppression_of(published))
         self.fed: dict[int, NDArray[Any]] = {}
         """What the graph was given for the first images, by their place, where the precision is not the source's."""
-        self.best: dict[int, Best] = {}
-        """The best boxes of each image, by its place; empty once an image has one above the threshold."""
-        self.has_boxes = False
         self.place = -1
         self.scales_looked_at = 0
 
@@ -84,7 +78,7 @@ class Comparison:
             outputs = self.runner([image])[0]
             if self.precision != "fp32" and len(self.fed) < MOST_MEASURED:
                 self.fed[self.place] = network_input[None]
-            found = self._outputs(found, one.answer, outputs)
+            found = self.results.outputs(found, one.answer.outputs, outputs)
             found, ours, theirs = self._results(found, one, outputs, geometry)
         except (BackendFailure, BuildError) as exc:
             found = failed(found, Failure("outputs", exc.detail, np.inf))
@@ -115,24 +109,6 @@ class Comparison:
             return found
         return failed(found, Failure("labels", f"{detail}: a class was dropped, added or moved", np.inf))
 
-    def _outputs(self, found: ImageParity, answer: Answer, outputs: Outputs) -> ImageParity:
-        limit = self.tolerance.outputs
-        if limit is None:
-            return found
-        for name in sorted(raw_outputs(self.contract) & set(answer.outputs)):
-            source, ours = answer.outputs[name].astype(np.float64), outputs[name][0].astype(np.float64)
-            if source.shape != ours.shape:
-                detail = f"{name!r} is {list(source.shape)} in the source, {list(ours.shape)} in the published model"
-                found = failed(found, Failure("outputs", detail, np.inf))
-                continue
-            scale = max(float(np.abs(source).max(initial=0.0)), 1e-12)
-            share = float(np.nan_to_num(np.abs(source - ours), nan=np.inf, posinf=np.inf).max(initial=0.0)) / scale
-            found = replace(found, outputs={**found.outputs, name: share})
-            if share > limit:
-                detail = f"{name!r} is off by {share:.3g} of its largest value {scale:.4g}, tolerance {limit:g}"
-                found = failed(found, Failure("outputs", detail, excess(share, limit)))
-        return found
-
     def _results(
         self, found: ImageParity, one: Reference, outputs: Outputs, geometry: Geometry
     ) -> tuple[ImageParity, Result, Result]:
@@ -151,7 +127,7 @@ class Comparison:
                 return found, classified, None
             order = np.argsort(-answer.probabilities, kind="stable")
             theirs = Classification(answer.probabilities[order], order.astype(np.int64))
-            return self._classes(found, answer.probabilities, classified), classified, theirs
+            return self.results.classes(found, answer.probabilities, classified), classified, theirs
         boxed = (
             asked
             if isinstance(asked, Detections)
@@ -164,34 +140,7 @@ class Comparison:
         source = Detections(answer.boxes_xyxy, answer.scores, answer.label_ids)
         edge = int(isinstance(head, MmdetHead))
         source, boxed = (boxes.on_photo(side, geometry.photo_hw, edge) for side in (source, boxed))
-        return self._boxes(found, boxes.above(source, FLOOR, MOST_BOXES), boxed, head), boxed, source
-
-    def _boxes(self, found: ImageParity, theirs: Detections, ours: Detections, head: DetectionHead) -> ImageParity:
-        threshold = head.score_threshold
-        floor = FAINT * threshold
-        source, published = (boxes.above(side, floor, MOST_BOXES) for side in (theirs, ours))
-        result = boxes.compared(source, published, threshold, self.tolerance, self.suppression)
-        if result.source or result.published:
-            self.has_boxes = True
-            self.best.clear()
-        elif not self.has_boxes:
-            self.best[self.place] = best_of(theirs, ours, self.tolerance, self.suppression)
-        return with_boxes(found, result, self.tolerance)
-
-    def _classes(self, found: ImageParity, theirs: NDArray[np.float32], ours: Classification) -> ImageParity:
-        limit = self.tolerance
-        # A server tells its best only: of the others is known that they are no better.
-        probabilities = np.minimum(theirs, ours.scores.min(initial=np.inf)).astype(np.float32)
-        probabilities[ours.label_ids] = ours.scores
-        result = classes.compared(theirs, probabilities, min(limit.top_k or 1, len(theirs)), limit.near_tie)
-        found = replace(found, classes=result)
-        if result.largest > limit.score:
-            detail = f"probabilities differ by up to {result.largest:.4g}, tolerance {limit.score:g}"
-            found = failed(found, Failure("classes", detail, excess(result.largest, limit.score)))
-        if result.disagreement is not None and limit.agreement is None:
-            detail = f"{result.disagreement}, beyond a near tie of {limit.near_tie:g}"
-            found = failed(found, Failure("classes", detail, 1.0))
-        return found
+        return self.results.boxes(found, self.place, source, boxed, head), boxed, source
 
     def _with_cause(self, found: ImageParity, network_input: NDArray[Any]) -> ImageParity:
         """Failures behind sound pixels come from the network: name the node where its precision gives way."""
@@ -204,22 +153,3 @@ class Comparison:
         cause = unfit_scale(self.side, network_input[None])
         failures = tuple(replace(failure, hint=failure.hint or cause) for failure in found.failures)
         return replace(found, failures=failures)
-
-
-def with_boxes(found: ImageParity, result: boxes.BoxParity, tolerance: Tolerance) -> ImageParity:
-    """The image with what came of its boxes."""
-    found = replace(found, boxes=result)
-    for detail, value, limit in boxes.failures_of(result, tolerance):
-        hint = result.other_label if result.lost else None
-        found = failed(found, Failure("boxes", detail, excess(value, limit), hint))
-    return found
-
-
-def failed(found: ImageParity, failure: Failure) -> ImageParity:
-    """The image with a further failure."""
-    return replace(found, failures=(*found.failures, failure))
-
-
-def excess(value: float, limit: float) -> float:
-    """How many times its limit."""
-    return value / limit if limit > 0 else float("inf")

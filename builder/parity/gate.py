@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from builder.parity.best import MOST_BEST
-from builder.parity.comparison import MOST_SCALES, Ask, Comparison, failed, with_boxes
+from builder.parity.comparison import MOST_SCALES, Ask, Comparison
 from builder.parity.needed import check_tolerance
 from builder.parity.page import MAX_PICTURES
 from builder.parity.precision_causes import CALIBRATE, overflowing_node, unfit_calibration
 from builder.parity.reference import Reference
 from builder.parity.report import STEP, Failure, ImageParity, ParityReport
+from builder.parity.results import failed
 from builder.recipes.parts import Precision, Tolerance
 from builder.verify import Side
 from vision.errors import BuildError
@@ -64,52 +64,9 @@ def check_parity(
     if not images:
         raise BuildError(STEP, "there are no images to compare on; give photos with --photos FOLDER")
     remarks: list[str] = []
-    images = _with_best_boxes(images, comparison, is_random, remarks)
-    images = _with_agreement(images, tolerance)
+    images = comparison.results.together(images, is_random, remarks)
     images = _with_network(images, comparison)
     return ParityReport(published.contract, tolerance, precision, reference, tuple(images), name, tuple(remarks))
-
-
-def _with_best_boxes(
-    images: list[ImageParity], comparison: Comparison, is_random: bool, remarks: list[str]
-) -> list[ImageParity]:
-    """A detector that is sure of nothing, on no image, is held to its best boxes; one without any to nothing at all."""
-    if comparison.has_boxes or comparison.contract.task != "detection":
-        return images
-    best = comparison.best
-    if not best:  # every image has failed before its boxes
-        return images
-    if not any(one.result.source or one.result.published for one in best.values()):
-        if is_random:
-            remarks.append("neither side finds any box on any image, and the weights are random: none were compared")
-            return images
-        detail = "neither side finds any box on any image: nothing was compared; give photos with something to find"
-        return [failed(images[0], Failure("boxes", f"{detail}: --photos FOLDER", np.inf)), *images[1:]]
-    remarks.append(
-        f"neither side finds a box above the threshold on any image: the best {MOST_BEST} of each were compared, with "
-        "thresholds from the source's own scores, and the tolerance of scores as a part of the best one"
-    )
-    return [
-        with_boxes(image, best[place].result, best[place].tolerance) if place in best else image
-        for place, image in enumerate(images)
-    ]
-
-
-def _with_agreement(images: list[ImageParity], tolerance: Tolerance) -> list[ImageParity]:
-    """Images of another first class fail where there are too many of them."""
-    compared = [image.classes for image in images if image.classes is not None]
-    if tolerance.agreement is None or not compared:
-        return images
-    same = sum(one.disagreement is None for one in compared)
-    if same >= tolerance.agreement * len(compared):
-        return images
-    told = f"the first class is the same on {same} of {len(compared)} images, tolerance {tolerance.agreement:.0%}"
-    return [
-        failed(image, Failure("classes", f"{image.classes.disagreement}; {told}", 1.0))
-        if image.classes is not None and image.classes.disagreement is not None
-        else image
-        for image in images
-    ]
 
 
 def _with_network(images: list[ImageParity], comparison: Comparison) -> list[ImageParity]:

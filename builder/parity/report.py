@@ -109,7 +109,8 @@ class ParityReport:
         return f"{len(self.images)} images agree: {', '.join(self._extremes())}"
 
     def _extremes(self) -> list[str]:
-        told = [f"pixels within {max((i.pixels or 0 for i in self.images), default=0):.3g}"]
+        pixels = [image.pixels for image in self.images if image.pixels is not None]
+        told = [f"pixels within {max(pixels):.3g}"] if pixels else []
         if outputs := [value for image in self.images for value in image.outputs.values()]:
             told.append(f"outputs within {max(outputs):.2g}")
         if boxes := [image.boxes for image in self.images if image.boxes]:

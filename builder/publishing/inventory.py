@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.passport import FILE as PASSPORT
+from builder.passport import Passport, passport_from_file
 from builder.publishing.repository import CONFIG, NAME, STAGING, config_version, versions
 from builder.publishing.served_config import config_from_bytes
+from builder.publishing.triton_config import ENGINE
 from vision.contract import Contract, contract_from_json
 from vision.errors import BuildError, ContractError
 
@@ -37,6 +40,8 @@ class Version:
     parity: dict[str, Any]
     evaluation: dict[str, Any]
     problem: str | None
+    passport: Passport | None = None
+    """Of the engine, where it is one; its graph lies with the artefacts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +87,19 @@ def model_of(repository: Path, name: str) -> Model:
 def damage_of(version: Version) -> str | None:
     """Why a version must not be served, its graph held against the hash in its contract; None where all is well.
 
-    The other files that it needs were looked at when it was listed.
+    An engine is held against its passport. The other files were looked at when it was listed.
     """
     if version.problem is not None or version.contract is None:
         return version.problem
+    name, wanted, vouches = GRAPH, version.contract.provenance.model_sha256, "contract"
+    if version.passport is not None:
+        name, wanted, vouches = ENGINE, version.passport.engine_sha256, "passport"
     try:
-        with (version.folder / GRAPH).open("rb") as file:
+        with (version.folder / name).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as exc:
-        return f"cannot read {GRAPH}: {exc.strerror or exc}"
-    wanted = version.contract.provenance.model_sha256
-    return None if found == wanted else f"{GRAPH} has SHA-256 {found[:12]}…, its contract says {wanted[:12]}…"
+        return f"cannot read {name}: {exc.strerror or exc}"
+    return None if found == wanted else f"{name} has SHA-256 {found[:12]}…, its {vouches} says {wanted[:12]}…"
 
 
 def _model(folder: Path) -> Model:
@@ -114,9 +121,10 @@ def _model(folder: Path) -> Model:
 
 def _version(folder: Path, number: int) -> Version:
     contract, problem, size_bytes = None, None, 0
+    passport = passport_from_file(folder / PASSPORT)
     try:
         contract = contract_from_json((folder / CONTRACT).read_bytes())
-        size_bytes = (folder / GRAPH).stat().st_size
+        size_bytes = (folder / (GRAPH if passport is None else ENGINE)).stat().st_size
         problem = _config_problem(folder, number, contract)
     except OSError as exc:
         problem = f"{Path(str(exc.filename)).name} cannot be read: {exc.strerror or exc}"
@@ -130,7 +138,7 @@ def _version(folder: Path, number: int) -> Version:
             papers.append({})
             problem = problem or f"{name} is nested too deep: no builder wrote it"
     build, parity, evaluation = papers
-    return Version(number, folder, contract, size_bytes, build, parity, evaluation, problem)
+    return Version(number, folder, contract, size_bytes, build, parity, evaluation, problem, passport)
 
 
 def _config_problem(folder: Path, number: int, contract: Contract) -> str | None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from builder.conversion import Candidate, sha256
 from builder.exporter import Export
+from builder.golden import FILE as GOLDEN
+from builder.golden import Golden
 from builder.parity.report import ParityReport
 from builder.publishing.inventory import BUILD, PARITY
 from builder.recipes.parts import Target
@@ -18,10 +20,16 @@ BUILD_VERSION = 1
 
 
 def papers(
-    export: Export, final: Candidate, report: ParityReport, target: Target, seconds: Mapping[str, float]
+    export: Export,
+    final: Candidate,
+    report: ParityReport,
+    target: Target,
+    seconds: Mapping[str, float],
+    golden: Golden | None = None,
 ) -> Mapping[str, bytes]:
-    """The files by name."""
+    """The files by name; `golden` is for a device to hold its engine against."""
     return {
+        **({} if golden is None else {GOLDEN: golden.to_bytes()}),
         BUILD: json.dumps(_build(export, final.side.contract, target, seconds), indent=2).encode() + b"\n",
         FILE: (export.recipe.folder / FILE).read_bytes(),
         PARITY_NUMBERS: report.to_json().encode(),

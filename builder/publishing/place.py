@@ -12,9 +12,9 @@ from vision.errors import BuildError
 REPOSITORIES: dict[Target, str] = {
     "cpu": "model_repository",
     "onnxruntime": "model_repository",
-    "tensorrt": "model_repository_tensorrt",
+    "jetson": "model_repository_jetson",
 }
-BACKENDS: dict[Target, Backend] = {"cpu": "python", "onnxruntime": "onnxruntime", "tensorrt": "tensorrt"}
+BACKENDS: dict[Target, Backend] = {"cpu": "python", "onnxruntime": "onnxruntime", "jetson": "tensorrt"}
 
 
 def check_place(repository: Path, name: str, target: Target) -> None:
@@ -46,7 +46,7 @@ def _check_neighbours(model: Path, target: Target) -> None:
     """Refuse to mix engines for a device with graphs for a host: whoever runs one cannot load the other."""
     config = model / CONFIG
     found = config_from_bytes(config.read_bytes()) if config.is_file() else None
-    if found is not None and (found.backend == "tensorrt") != (target == "tensorrt"):
+    if found is not None and (found.backend == "tensorrt") != (target == "jetson"):
         raise BuildError(
             STEP,
             f"{model} serves a model for Triton's {found.backend} backend, and this build is for --target {target}: "

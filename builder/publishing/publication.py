@@ -6,7 +6,7 @@ from pathlib import Path
 
 from builder.archive import file_from_path
 from builder.publishing.inventory import CONTRACT, GRAPH, MODEL_PY
-from builder.publishing.repository import CONFIG, Files, Published, checked_name, publish, served_version
+from builder.publishing.repository import CONFIG, Files, Published, checked_name, kept_settings, publish, served_version
 from builder.publishing.triton_config import Serving, config_text
 from builder.verify import Side
 from vision.contract import Contract, contract_from_json
@@ -55,7 +55,7 @@ def published(side: Side, publication: Publication) -> Published:
             before = contract_from_json((folder / CONTRACT).read_bytes())
             files = files_of(version, _made_like(side.contract, before))
             alike = all((folder / name).read_bytes() == content for name, content in files.items())
-            return alike and (model / CONFIG).read_bytes() == files[CONFIG]
+            return alike and (model / CONFIG).read_bytes() == kept_settings(files[CONFIG], model)
         except (OSError, ContractError):
             return False
 

@@ -8,6 +8,7 @@ A version is written aside (`.staging-…`, on the same file system), renamed in
 """
 
 import fcntl
+import io
 import os
 import re
 import shutil
@@ -16,8 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from builder.interrupts import Check, deferred_interrupts
+from builder.publishing.settings import settings_of, with_settings
 from vision.errors import BuildError
 
 STEP = "publish"
@@ -27,7 +30,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 CHUNK_BYTES = 4 * 2**20
 
-Files = Mapping[str, bytes]
+Files = Mapping[str, bytes | Path]
+"""By name: the content, or a file to copy it from, for what is too large to hold in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,21 @@ def publish(
         ) from exc
 
 
+def sweep(repository: Path) -> None:
+    """Delete what an interrupted publish left; nothing where there is no repository yet.
+
+    Raises:
+        BuildError: it cannot be read or written.
+    """
+    if not repository.is_dir():
+        return
+    try:
+        with _locked(repository):
+            _sweep(repository)
+    except OSError as exc:
+        raise BuildError(STEP, f"cannot tidy {repository}: {exc.strerror or exc}") from exc
+
+
 def versions(model: Path) -> list[int]:
     """The numbers of the version folders, ascending; [] where there is no model."""
     if not model.is_dir():
@@ -139,7 +158,7 @@ def switch(repository: Path, name: str, choose: Callable[[Path], int]) -> int:
         with _locked(repository):
             _sweep(repository)
             version = choose(model)
-            config = (model / str(version) / CONFIG).read_bytes()
+            config = kept_settings(model / str(version) / CONFIG, model)
             if config != (model / CONFIG).read_bytes():
                 with deferred_interrupts(f"{model} serves {version} now") as stop_if_interrupted:
                     _replace_files(repository, model, {CONFIG: config}, stop_if_interrupted)
@@ -148,6 +167,37 @@ def switch(repository: Path, name: str, choose: Callable[[Path], int]) -> int:
         raise BuildError(
             "rollback", f"cannot switch {model}: {exc.strerror or exc}; the version served before is untouched"
         ) from exc
+
+
+def reconfigure(repository: Path, name: str, config_of: Callable[[Path], bytes]) -> None:
+    """Replace what is served of a model by another configuration of the same version.
+
+    Args:
+        repository: of the model.
+        name: a model in it.
+        config_of: the new `config.pbtxt`, from the model's folder; called under the lock, and may raise.
+
+    Raises:
+        BuildError: there is no such model, or the repository cannot be written; it is as it was.
+    """
+    model = repository / checked_name(name)
+    if served_version(model) is None:
+        raise BuildError("read", f"{repository} holds no model {name!r}")
+    try:
+        with _locked(repository):
+            _sweep(repository)
+            config = config_of(model)
+            with deferred_interrupts(f"{model} is configured anew") as stop_if_interrupted:
+                _replace_files(repository, model, {CONFIG: config}, stop_if_interrupted)
+    except OSError as exc:
+        raise BuildError("configure", f"cannot configure {model}: {exc.strerror or exc}; nothing was changed") from exc
+
+
+def kept_settings(config: bytes | Path, model: Path) -> bytes:
+    """A version's `config.pbtxt` with the settings that the model's served one has."""
+    content = config.read_bytes() if isinstance(config, Path) else config
+    served = model / CONFIG
+    return with_settings(content, settings_of(served.read_bytes())) if served.exists() else content
 
 
 def _replace_files(repository: Path, folder: Path, files: Files, stop_if_interrupted: Check) -> None:
@@ -176,7 +226,7 @@ def _commit(repository: Path, model: Path, version: int, files: Files, stop_if_i
         folder.mkdir()
         for name, data in files.items():
             _write(folder / name, data, stop_if_interrupted)
-        _write(staging / CONFIG, files[CONFIG], stop_if_interrupted)
+        _write(staging / CONFIG, kept_settings(files[CONFIG], model), stop_if_interrupted)
         _sync(folder)
         _sync(staging)
         stop_if_interrupted()
@@ -201,13 +251,17 @@ def _add_version(model: Path, version: int, staging: Path) -> None:
     _sync(model)
 
 
-def _write(path: Path, data: bytes, stop_if_interrupted: Check) -> None:
-    with path.open("wb") as file:
-        for start in range(0, len(data), CHUNK_BYTES):
+def _write(path: Path, data: bytes | Path, stop_if_interrupted: Check) -> None:
+    with path.open("wb") as file, _source(data) as source:
+        while chunk := source.read(CHUNK_BYTES):
             stop_if_interrupted()
-            file.write(data[start : start + CHUNK_BYTES])
+            file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _source(data: bytes | Path) -> BinaryIO:
+    return data.open("rb") if isinstance(data, Path) else io.BytesIO(data)
 
 
 def _sync(folder: Path) -> None:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from builder.publishing.triton_config import BACKEND_LINES, Backend
+from builder.publishing.triton_config import BACKEND_LINES, TENSORRT_ACCELERATOR, Backend
 
 TEXT = r'"(?:[^"\\\n]|\\["\\]|\\[0-7]{3})*"'
 PARAMETER = re.compile(rf"parameters \{{ key: ({TEXT}) value \{{ string_value: ({TEXT}) \}} \}}")
@@ -13,7 +13,8 @@ LINES = (
     PARAMETER,
     re.compile(r"max_batch_size: \d+"),
     re.compile(rf"(?:input|output) \{{ name: {TEXT} data_type: TYPE_[A-Z0-9]+ dims: \[-?\d+(?:, -?\d+)*\] \}}"),
-    re.compile(r"instance_group \{ count: \d+(?: kind: KIND_CPU)? \}"),
+    re.compile(r"instance_group \{ count: \d+(?: kind: KIND_[CG]PU)? \}"),
+    re.compile(re.escape(TENSORRT_ACCELERATOR)),
     re.compile(r"dynamic_batching \{.*\}"),
     re.compile(r"version_policy \{ specific \{ versions: \d+ \} \}"),
     *(re.compile(re.escape(line)) for lines in BACKEND_LINES.values() for line in lines.splitlines()),

@@ -22,7 +22,7 @@ from builder.recipes.parts import Part, Precision
 from builder.recipes.recipe_errors import told
 from builder.recipes.yaml_document import document_from_yaml
 from builder.source import Source, Wishes, labels_from_file
-from vision.contract import ClassifierHead, Head, Step
+from vision.contract import ClassifierHead, Decode, Head, Step
 from vision.errors import BuildError
 
 
@@ -37,6 +37,7 @@ class Description(Part):
     task: Literal["detection", "classification"]
     precision: Precision
     input: RecipeInput
+    decode: Decode = "exact"
     preprocess: tuple[Step, ...]
     postprocess: Head
 
@@ -53,6 +54,7 @@ class Description(Part):
             labels=labels,
             input_name=self.input.name,
             layout=self.input.layout,
+            decode=self.decode,
             preprocess=self.preprocess,
             postprocess=head,
             precision=self.precision,

@@ -16,10 +16,12 @@ from pydantic import (
 )
 
 from builder.recipes.labels import problem_of_label
-from vision.contract import MAX_BATCH, Fraction
+from vision.contract import MAX_BATCH, Decode, Fraction
+from vision.serving import MAX_INSTANCES, MAX_THREADS
 
 Precision = Literal["fp32", "fp16", "int8"]
-Target = Literal["cpu", "onnxruntime", "tensorrt"]
+Target = Literal["cpu", "onnxruntime", "jetson"]
+"""What Triton runs it with: its Python backend, its ONNX Runtime backend, or an engine that a Jetson builds of it."""
 NotNegative = Annotated[float, Field(ge=0)]
 NEAR_TIE = 0.02
 """Probabilities that differ by less name two classes equally well."""
@@ -44,8 +46,8 @@ def _beside_the_recipe(path: Path, info: ValidationInfo) -> Path:
 RecipePath = Annotated[Path, AfterValidator(_beside_the_recipe)]
 """A file or folder, written relative to its recipe; absolute and seen to exist once the recipe has been read."""
 
-MAX_RESULTS, MAX_INSTANCES, MAX_THREADS = 10_000, 64, 1024
-"""Of boxes or classes an image; of copies of a model, and threads a copy."""
+MAX_RESULTS = 10_000
+"""Of boxes or classes an image."""
 
 
 def _label(label: str) -> str:
@@ -117,8 +119,10 @@ class Serve(Part):
     max_detections: Annotated[int, Field(ge=1, le=MAX_RESULTS)] | None = None
     top_k: Annotated[int, Field(ge=1, le=MAX_RESULTS)] | None = None
     max_batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] | None = None
-    instances: Annotated[int, Field(ge=1, le=MAX_INSTANCES)] = 1
-    threads: Annotated[int, Field(ge=0, le=MAX_THREADS)] = 0
+    instances: Annotated[int, Field(ge=1, le=MAX_INSTANCES)] | None = None
+    threads: Annotated[int, Field(ge=0, le=MAX_THREADS)] | None = None
+    decode: Decode | None = None
+    """`fast`: large JPEGs are scaled down while they are decoded; `evaluate --sides onnx,fast` tells its cost."""
 
 
 class Tolerance(Part):

@@ -6,6 +6,8 @@ source:                                # one of builder/sources, by `kind`; path
   config: rtmdet_nano_416.py
   checkpoint: {file: rtmdet-nano_416_balloon-b4da2083.pth}
 serve: {score_threshold: 0.3}
+serving:                               # how Triton runs it, by --target; what is left out has a default
+  jetson: {instances: 2, queue_delay_us: 500}
 parity:
   images: [../photos/*]                # relative to this file
   tolerances:
@@ -22,11 +24,12 @@ from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 from builder.archive import MAX_TEXT_BYTES, file_from_path
 from builder.evaluate.settings import Evaluation
 from builder.publishing.repository import NAME
-from builder.recipes.parts import Parity, Part, Serve
+from builder.recipes.parts import Parity, Part, Serve, Target
 from builder.recipes.recipe_errors import told
 from builder.recipes.yaml_document import document_from_yaml
 from builder.sources import Settings
 from vision.errors import BuildError
+from vision.serving import ServingSettings
 
 FILE = "recipe.yaml"
 
@@ -52,6 +55,7 @@ class Recipe(Part):
     name: Annotated[str, AfterValidator(_name)]
     source: Settings
     serve: Serve = Serve()
+    serving: dict[Target, ServingSettings] = Field(default_factory=dict)
     parity: Parity
     calibration: Calibration | None = None
     evaluation: Evaluation | None = None
@@ -61,6 +65,11 @@ class Recipe(Part):
     def folder(self) -> Path:
         """Where it lies; paths in it are relative to this."""
         return self._folder
+
+    def settings_for(self, target: Target) -> ServingSettings:
+        """How Triton is to run it there; what nobody has said has a default."""
+        general = ServingSettings(instances=self.serve.instances, threads=self.serve.threads)
+        return self.serving.get(target, ServingSettings()).set_over(general)
 
 
 def recipe_from_folder(folder: Path) -> Recipe:

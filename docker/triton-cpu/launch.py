@@ -65,6 +65,7 @@ def options_from_command_line() -> argparse.Namespace:
         parser.add_argument(f"--{kind}-port", type=int, default=port, help="default %(default)s")
     parser.add_argument("--load", action="append", default=[], metavar="NAME", help="a model to load; may be repeated")
     parser.add_argument("--state", type=Path, default=ROOT / ".run" / "triton", help="folder for the backend's files")
+    parser.add_argument("--traces", metavar="URL", help="where to send OpenTelemetry's traces: http://…:4318/v1/traces")
     parser.add_argument("--verbose", action="store_true", help="log every request")
     return parser.parse_args()
 
@@ -89,6 +90,14 @@ def server_arguments(options: argparse.Namespace, repository: Path, backends: Pa
     ]
     for kind in PORTS:
         arguments += [f"--{kind}-address={options.host}", f"--{kind}-port={getattr(options, f'{kind}_port')}"]
+    if options.traces:
+        arguments += [
+            "--trace-config=mode=opentelemetry",
+            f"--trace-config=opentelemetry,url={options.traces}",
+            "--trace-config=opentelemetry,bsp_schedule_delay=1000",
+            "--trace-config=level=TIMESTAMPS",
+            "--trace-config=rate=1",
+        ]
     return arguments + [f"--load-model={name}" for name in options.load]
 
 

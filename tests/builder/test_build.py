@@ -7,6 +7,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from builder.publishing.inventory import model_of
 from tests.builder.conftest import Builder, snapshot
 from tests.builder.networks import write_bundle
 from tests.builder.recipes import onnx_source, write_loose_recipe, write_photos, write_recipe
@@ -127,6 +128,21 @@ def test_what_the_recipe_says_of_serving_is_served(build: Builder, tmp_path: Pat
     assert "count: 2" in config
 
 
+def test_a_targets_own_settings(build: Builder, tmp_path: Path) -> None:
+    """`serving` counts for its target alone, and for more than `serve`; what the model does not take is refused."""
+    serving = {"cpu": {"instances": 3, "preferred_batch": [2, 4], "queue_delay_us": 300}, "jetson": {"instances": 7}}
+    assert build(write_recipe(tmp_path / "recipe", serve={"instances": 2, "threads": 1}, serving=serving)) == 0, (
+        build.err
+    )
+    config = (build.version() / "config.pbtxt").read_text()
+    assert "instance_group { count: 3 kind: KIND_CPU }" in config
+    assert "dynamic_batching { preferred_batch_size: [2, 4] max_queue_delay_microseconds: 300 }" in config
+    assert 'key: "threads" value { string_value: "1" }' in config
+    serving = {"cpu": {"preferred_batch": [64]}}
+    assert build(write_recipe(tmp_path / "large", serve={"max_batch": 4}, serving=serving)) == 1
+    assert "takes batches of 1 to 4, but [64] are preferred" in build.err
+
+
 def test_tritons_own_backend_needs_no_python_file(build: Builder, recipe: Path) -> None:
     """--target onnxruntime is for a Triton that has the backend."""
     assert build(recipe, "--target", "onnxruntime") == 0
@@ -134,17 +150,30 @@ def test_tritons_own_backend_needs_no_python_file(build: Builder, recipe: Path) 
     assert 'platform: "onnxruntime_onnx"' in (build.version() / "config.pbtxt").read_text()
 
 
-def test_for_tensorrt_the_engine_is_left_to_the_device(build: Builder, recipe: Path) -> None:
+@pytest.mark.parametrize("target", ["jetson", "tensorrt"])
+def test_for_a_jetson_the_engine_is_left_to_the_device(build: Builder, recipe: Path, target: str) -> None:
     """Another repository, whose config names the engine that is still to be built; the last line says so."""
-    assert build(recipe, "--target", "tensorrt") == 0, build.err
-    version = build.version(repository="model_repository_tensorrt")
+    assert build(recipe, "--target", target) == 0, build.err
+    version = build.version(repository="model_repository_jetson")
     assert {"model.onnx", "contract.json", "config.pbtxt"} <= {path.name for path in version.iterdir()}
     assert not (version / "model.py").exists()
     assert not (build.folder / "model_repository").exists()
     config = model_config_pb2.ModelConfig()
     text_format.Parse((version / "config.pbtxt").read_text(), config)
-    assert (config.backend, config.default_model_filename) == ("tensorrt", "model.plan")
+    assert (config.platform, config.default_model_filename) == ("tensorrt_plan", "model.plan")
+    assert json.loads((version / "build.json").read_text())["target"] == "jetson"
     assert "built on the device" in build.out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("accelerator", ["none", "cuda", "tensorrt"])
+def test_an_accelerator_puts_onnx_runtime_on_the_gpu(build: Builder, recipe: Path, accelerator: str) -> None:
+    """Triton's own ONNX Runtime backend; the version can be read back as one of the builder's."""
+    assert build(recipe, "--target", "onnxruntime", "--accelerator", accelerator) == 0, build.err
+    config = model_config_pb2.ModelConfig()
+    text_format.Parse((build.version() / "config.pbtxt").read_text(), config)
+    gpu, cpu = model_config_pb2.ModelInstanceGroup.KIND_GPU, model_config_pb2.ModelInstanceGroup.KIND_CPU
+    assert config.instance_group[0].kind == (cpu if accelerator == "none" else gpu)
+    assert model_of(build.folder / "model_repository", "toy").versions[0].problem is None
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])

@@ -211,11 +211,11 @@ def test_a_repository_that_cannot_be_written_is_found_before_the_work(build: Bui
 def test_engines_and_graphs_do_not_share_a_model(build: Builder, recipe: Path) -> None:
     """Whoever runs one cannot load the other; both ways, and before the work."""
     assert build(recipe) == 0
-    message = build.refused("publish", recipe, "--target", "tensorrt", "--repository", "model_repository", "--no-fold")
+    message = build.refused("publish", recipe, "--target", "jetson", "--repository", "model_repository", "--no-fold")
     assert "give another --repository" in message
     assert "export" not in build.out
     config = build.folder / "model_repository" / "toy" / "config.pbtxt"
-    lines = 'backend: "tensorrt"\ndefault_model_filename: "model.plan"'
+    lines = 'platform: "tensorrt_plan"\ndefault_model_filename: "model.plan"'
     config.write_text(config.read_text().replace('backend: "python"', lines))
     assert "Triton's tensorrt backend" in build.refused("publish", recipe)
     assert build(recipe, "--name", "other") == 0
@@ -225,15 +225,26 @@ def test_engines_and_graphs_do_not_share_a_model(build: Builder, recipe: Path) -
 def test_a_tensorrt_of_no_known_version_ends_with_2(version: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is read."""
     with pytest.raises(SystemExit) as caught:
-        command.main(["build", "recipe", "--target", "tensorrt", "--tensorrt", version])
+        command.main(["build", "recipe", "--target", "jetson", "--tensorrt", version])
     assert caught.value.code == 2
     assert "argument --tensorrt" in capsys.readouterr().err
 
 
-def test_a_tensorrt_for_another_target_is_refused(build: Builder, recipe: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "target"),
+    [
+        ("--tensorrt", "8.6", "jetson"),
+        ("--jetpack", "5.1", "jetson"),
+        ("--device", "device.json", "jetson"),
+        ("--accelerator", "cuda", "onnxruntime"),
+    ],
+)
+def test_an_option_of_another_target_is_refused(
+    build: Builder, recipe: Path, option: str, value: str, target: str
+) -> None:
     """It would change nothing."""
-    assert build(recipe, "--tensorrt", "8.6") == 1
-    assert "--tensorrt is for --target tensorrt, and the target is cpu" in build.err
+    assert build(recipe, option, value) == 1
+    assert f"{option} is for --target {target}, and the target is cpu" in build.err
 
 
 def test_a_broken_photo_is_named_before_the_work(build: Builder, recipe: Path) -> None:

@@ -12,7 +12,8 @@ from builder.graphs.int8 import with_int8
 from builder.graphs.layers import dtypes
 from builder.graphs.precision import with_int8 as checked_int8
 from builder.graphs.quantisation import best_threshold
-from builder.graphs.tensorrt_rules import check_for_tensorrt
+from builder.lint.check import lint
+from builder.lint.shape_rules import Profile
 from tests.builder.convolutions import FLOAT, build, classifier, photos
 from tests.tiny_models import SIDE, colour_contract
 from vision.errors import BuildError
@@ -52,7 +53,7 @@ def test_layers_in_the_middle_are_quantised() -> None:
     assert (known["input"], known["scores"]) == (TensorProto.UINT8, FLOAT)
     unseen = photos(16, seed=2)
     np.testing.assert_allclose(scores(made.model, unseen), scores(model, unseen), atol=0.02)
-    assert check_for_tensorrt(made.model, "8.6") == check_for_tensorrt(model, "8.6")
+    assert lint(made.model, "8.6", Profile(8), "int8") == []
 
 
 def test_weights_have_a_scale_a_channel() -> None:

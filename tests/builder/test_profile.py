@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from builder.__main__ import main
@@ -78,7 +79,7 @@ def test_the_parts_are_the_whole(repository: Path, photo: Path) -> None:
 
 def test_laps_are_all_the_time_there_is(repository: Path, photo: Path) -> None:
     """What a clock outside shows for a photo is what its laps add up to, within 3 % of the usual photo."""
-    pipeline = Pipeline(repository / "boxes" / "1", "boxes")
+    pipeline = Pipeline(repository / "boxes" / "1", "boxes", threads=0)
     ratios = []
     for _ in range(30):
         start_s = time.perf_counter()
@@ -143,14 +144,25 @@ def test_at_a_terminal(
     assert "LoadImageFromFile" in out
 
 
-def test_the_versions_own_threads(importer: Importer, tmp_path: Path, photo: Path) -> None:
-    """The network runs with as many threads as it is served with."""
+def test_the_threads_that_are_served(
+    importer: Importer, tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network runs with as many threads as it is served with: the version's own, or those that were set since."""
     from builder.publishing.triton_config import Serving
 
+    used = []
+    session = ort.InferenceSession
+
+    def counted(model: bytes, options: ort.SessionOptions, **more: Any) -> ort.InferenceSession:
+        used.append(options.intra_op_num_threads)
+        return session(model, options, **more)
+
     importer(write_bundle(tmp_path / "detector"), "boxes", serving=Serving(threads=3))
+    monkeypatch.setattr(ort, "InferenceSession", counted)
     assert profile_of_model(importer.repository, "boxes", photo, 1).conditions["threads"] == 3
-    session = Pipeline(importer.repository / "boxes" / "1", "boxes").session
-    assert session.get_session_options().intra_op_num_threads == 3
+    assert main(["configure", "boxes", "--threads", "2", "--repository", str(importer.repository)]) == 0
+    assert profile_of_model(importer.repository, "boxes", photo, 1).conditions["threads"] == 2
+    assert used == [3, 2]
 
 
 def test_what_cannot_be_profiled(

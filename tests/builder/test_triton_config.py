@@ -2,7 +2,8 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from builder.publishing.triton_config import Serving, config_text, quoted
+from builder.publishing.served_config import config_from_bytes
+from builder.publishing.triton_config import Accelerator, Backend, Serving, config_text, quoted
 from vision.contract import Contract, contract_from_json
 
 CONTRACT = {
@@ -89,3 +90,35 @@ def test_tritons_own_backend_gets_its_batch_dimension(max_batch: int, declared: 
     assert list(config.input[0].dims) == dims
     assert config.HasField("dynamic_batching") == (max_batch > 1)
     assert config.parameters["intra_op_thread_count"].string_value == "2"
+    assert config.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
+
+
+@pytest.mark.parametrize(("max_batch", "declared"), [(1, 0), (4, 4)])
+def test_an_engine_is_served_on_the_gpu(max_batch: int, declared: int) -> None:
+    """As `tensorrt_plan`, from model.plan, in batches up to what its profile was built for."""
+    config = parsed(config_text("toy", 3, contract(max_batch=max_batch), Serving(backend="tensorrt")))
+    assert (config.platform, config.default_model_filename) == ("tensorrt_plan", "model.plan")
+    assert config.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
+    assert config.max_batch_size == declared
+    assert config.HasField("dynamic_batching") == (max_batch > 1)
+    assert set(config.parameters) == {"contract"}
+
+
+@pytest.mark.parametrize(("accelerator", "names"), [("none", []), ("cuda", []), ("tensorrt", ["tensorrt"])])
+def test_onnx_runtimes_accelerator_is_named(accelerator: Accelerator, names: list[str]) -> None:
+    """Its TensorRT must be asked for; its CUDA comes with an instance on a GPU."""
+    config = parsed(config_text("toy", 1, contract(), Serving(backend="onnxruntime", accelerator=accelerator)))
+    found = config.optimization.execution_accelerators.gpu_execution_accelerator
+    assert [entry.name for entry in found] == names
+    kind = model_config_pb2.ModelInstanceGroup
+    assert config.instance_group[0].kind == (kind.KIND_CPU if accelerator == "none" else kind.KIND_GPU)
+
+
+@pytest.mark.parametrize("backend", ["python", "onnxruntime", "tensorrt"])
+@pytest.mark.parametrize("accelerator", ["none", "cuda", "tensorrt"])
+def test_what_is_written_is_read_again(backend: Backend, accelerator: Accelerator) -> None:
+    """By the builder itself: the backend and the contract of a version come from its config."""
+    text = config_text("toy", 1, contract(), Serving(backend=backend, accelerator=accelerator))
+    found = config_from_bytes(text.encode())
+    assert found is not None
+    assert (found.name, found.backend, contract_from_json(found.contract)) == ("toy", backend, contract())

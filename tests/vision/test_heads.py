@@ -37,6 +37,22 @@ def test_clipped_as_the_sdk_clips() -> None:
     assert found.boxes_xyxy.tolist() == [[0, 0, 199, 99]]
 
 
+@pytest.mark.parametrize("beside", [(-9, 2, -1, 9), (101, 2, 110, 9), (2, -9, 9, -1), (2, 26, 9, 30)])
+def test_a_box_beside_the_photo_leaves_no_trace(beside: tuple[float, float, float, float]) -> None:
+    """To the left, right, above or below: neither its score nor its label stays, and it takes nobody's place."""
+    raw = outputs((10, 5, 50, 20, 0.9, 0), (*beside, 0.8, 0), (20, 5, 30, 20, 0.7, 1))
+    (found,) = detections_from_outputs(detector(), raw, [PHOTO], max_detections=2)
+    assert found.boxes_xyxy.tolist() == [[20, 20, 100, 80], [40, 20, 60, 80]]
+    assert found.scores.tolist() == pytest.approx([0.9, 0.7])
+    assert found.label_ids.tolist() == [0, 1]
+
+
+def test_a_box_without_an_area_on_the_border_stays() -> None:
+    """Only what ends before it begins lay outside, as in the SDK."""
+    (found,) = detections_from_outputs(detector(), outputs((10, 5, 10, 5, 0.9, 0), (-9, 2, 0, 9, 0.8, 0)), [PHOTO])
+    assert found.boxes_xyxy.tolist() == [[20, 20, 20, 20], [0, 8, 0, 36]]
+
+
 def test_threshold_is_exclusive_and_the_requests_wins() -> None:
     """Kept is what scores above the threshold; the contract's holds unless the request gives one, even 0."""
     raw = outputs((0, 0, 9, 9, 0.5, 0), (0, 0, 9, 9, 0.25, 0), (0, 0, 9, 9, 0.125, 0))
@@ -81,6 +97,31 @@ def test_labels_of_padding_rows_are_not_looked_at() -> None:
     assert found.label_ids.tolist() == [1]
 
 
+def test_labels_may_be_int32_and_rows_of_a_fixed_number() -> None:
+    """As an engine gives them, and as the builder makes graphs for engines; the answer is the same."""
+    contract = detector()
+    dets, labels = contract.outputs
+    fixed = contract.model_copy(
+        update={
+            "outputs": (
+                dets.model_copy(update={"shape": (4, 5)}),
+                labels.model_copy(update={"dtype": "INT32", "shape": (4,)}),
+            )
+        }
+    )
+    rows = ((10, 5, 50, 20, 0.9, 1), (0, 0, 9, 9, 0.5, 0))
+    plain = outputs(*rows)
+    padded = outputs(*rows, (0, 0, 0, 0, 0, 0), (0, 0, 0, 0, 0, 0))
+    padded["labels"] = padded["labels"].astype(np.int32)
+    (expected,) = detections_from_outputs(contract, plain, [PHOTO])
+    (found,) = detections_from_outputs(fixed, padded, [PHOTO], score_threshold=0)
+    np.testing.assert_array_equal(found.boxes_xyxy, expected.boxes_xyxy)
+    np.testing.assert_array_equal(found.label_ids, expected.label_ids)
+    assert found.label_ids.dtype == np.int64
+    with pytest.raises(BackendFailure, match="expected int32"):
+        detections_from_outputs(fixed, plain, [PHOTO])
+
+
 GOOD = outputs((0, 0, 9, 9, 0.9, 1))
 
 
@@ -98,10 +139,13 @@ GOOD = outputs((0, 0, 9, 9, 0.9, 1))
         ({**GOOD, "labels": np.array([[-1]])}, "'labels' holds label ids -1"),
         ({**GOOD, "dets": np.full((1, 1, 5), np.nan, np.float32)}, "'dets' holds NaN"),
         ({**GOOD, "dets": np.full((1, 1, 5), np.inf, np.float32)}, "'dets' holds NaN or infinity"),
+        (outputs((0, 0, 9, 9, 0.9, 1), (0, 0, 9, np.nan, 0.1, 1)), "'dets' holds NaN"),
+        (outputs((0, 0, 9, 9, 0.9, 1), (0, 0, 9, 9, np.nan, 1)), "'dets' holds NaN"),
+        (outputs((0, 0, 9, 9, 0.9, 1), (-np.inf, 0, 9, 9, 0.9, 1)), "'dets' holds NaN or infinity"),
     ],
 )
 def test_outputs_that_contradict_the_contract(broken: dict[str, NDArray[Any]], message: str) -> None:
-    """A missing output, a wrong shape, dtype or label, or NaN is a backend_failure that names the output."""
+    """A missing output, a wrong shape, dtype or label, or NaN in any row is a backend_failure that names the output."""
     with pytest.raises(BackendFailure, match=message):
         detections_from_outputs(detector(), broken, [PHOTO])
 

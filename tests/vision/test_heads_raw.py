@@ -75,9 +75,10 @@ def test_limits() -> None:
 
 def test_borders() -> None:
     """Clipped to [0, width] x [0, height]; a box beside the photo is dropped, and takes nobody's place."""
-    raw = v8((0, 0, 80, 80, 0.9, 0, 0), (-20, 10, 8, 8, 0.8, 0, 0), (99, 49, 40, 40, 0.7, 0, 0))
-    assert found(raw).boxes_xyxy.tolist() == [[0, 0, 80, 80], [158, 58, 200, 100]]
-    assert len(found(raw, max_detections=2)) == 2
+    for centre in ((-20, 10), (130, 10), (10, -20), (10, 70)):
+        raw = v8((0, 0, 80, 80, 0.9, 0, 0), (*centre, 8, 8, 0.8, 0, 0), (99, 49, 40, 40, 0.7, 0, 0))
+        assert found(raw).boxes_xyxy.tolist() == [[0, 0, 80, 80], [158, 58, 200, 100]], centre
+        assert len(found(raw, max_detections=2)) == 2
 
 
 def test_nothing_found() -> None:

@@ -110,6 +110,19 @@ def test_letterbox_is_resized_into_the_buffer(
     assert (out[above : 48 - below] != 114).any(axis=(1, 2)).all()
 
 
+@pytest.mark.parametrize("inner_hw", [(46, 46), (47, 47), (47, 46), (46, 47), (48, 47), (47, 48), (48, 48)])
+@pytest.mark.parametrize("value", [(114, 114, 114), (1, 2, 3)])
+def test_margins_of_a_single_pixel(inner_hw: tuple[int, int], value: tuple[float, float, float]) -> None:
+    """Above, below, left and right: every margin is written however narrow, of an odd rest after the photo."""
+    height, width = inner_hw
+    photo, out = noise(height, width), np.full((48, 48, 3), 77, np.uint8)
+    Preprocessor(detector(PadCentred(size_hw=(48, 48), value=value), size_hw=(48, 48)))(photo, out)
+    expected = np.empty_like(out)
+    expected[:] = value
+    expected[(48 - height) // 2 :, (48 - width) // 2 :][:height, :width] = photo
+    assert np.array_equal(out, expected)
+
+
 @pytest.mark.parametrize(
     "out",
     [

@@ -39,11 +39,23 @@ def _of_one_photo(
     limit: int,
 ) -> Detections:
     require_finite(head.boxes, dets)
-    scores = dets[:, 4]
-    best_first = np.argsort(-scores, kind="stable")[: np.count_nonzero(scores > threshold)]
-    dets, ids = dets[best_first], ids[best_first]
+    dets, ids = _best_first(dets, ids, threshold)
     require_known(contract, head.label_ids, ids)
-    boxes, visible = boxes_on_photo(dets[:, :4], geometry, short_by=1)
-    if not visible.all():
+    boxes, inside_out = boxes_on_photo(dets[:, :4], geometry, short_by=1)
+    if np.count_nonzero(inside_out):
+        visible = ~(inside_out[:, 0] | inside_out[:, 1])
         boxes, dets, ids = boxes[visible], dets[visible], ids[visible]
-    return Detections(boxes[:limit], dets[:limit, 4].copy(), ids[:limit].astype(np.int64, copy=False))
+    return Detections(boxes[:limit], dets[:limit, 4].copy(), ids[:limit].astype(np.int64))
+
+
+def _best_first(dets: NDArray[Any], ids: NDArray[Any], threshold: float) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Those above the threshold by falling score, equal ones in the network's order.
+
+    Graphs answer in that order already, padding last, and then nothing needs to be moved.
+    """
+    scores = dets[:, 4]
+    count = np.count_nonzero(scores > threshold)
+    if np.count_nonzero(scores[1:] > scores[:-1]):
+        order = np.argsort(-scores, kind="stable")[:count]
+        return dets[order], ids[order]
+    return dets[:count], ids[:count]

@@ -23,8 +23,10 @@ def checked_output(contract: Contract, outputs: Outputs, name: str, shape: tuple
     if name not in outputs:
         raise BackendFailure(f"the model did not answer with output {name!r}, only with {sorted(outputs)}")
     array = outputs[name]
-    dtype = next(DTYPES[output.dtype] for output in contract.outputs if output.name == name)
-    fits = array.ndim == len(shape) and all(w in (None, got) for w, got in zip(shape, array.shape, strict=True))
+    [dtype] = [DTYPES[output.dtype] for output in contract.outputs if output.name == name]
+    fits = len(array.shape) == len(shape) and shape == tuple(
+        [None if wanted is None else got for wanted, got in zip(shape, array.shape, strict=True)]
+    )
     if not fits or array.dtype != dtype:
         wanted = ", ".join("any" if side is None else str(side) for side in shape)
         raise BackendFailure(
@@ -36,7 +38,7 @@ def checked_output(contract: Contract, outputs: Outputs, name: str, shape: tuple
 
 def require_finite(name: str, array: NDArray[Any]) -> None:
     """Refuse NaN and infinity, wherever they stand: scores beside them are not to be trusted either."""
-    if not np.isfinite(array).all():
+    if np.count_nonzero(np.isfinite(array)) != array.size:
         raise BackendFailure(f"output {name!r} holds NaN or infinity: the model's arithmetic broke on this image")
 
 

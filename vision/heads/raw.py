@@ -33,7 +33,7 @@ def detections_from_candidates(
     candidates: Candidates, kept: Iterator[int], geometry: Geometry, limit: int
 ) -> Detections:
     """The first `limit` of the `kept` positions whose boxes lie on the photo, clipped to [0, width] x [0, height]."""
-    boxes, visible = boxes_on_photo(candidates.boxes_xyxy, geometry, short_by=0)
-    seen = visible.tolist()
+    boxes, inside_out = boxes_on_photo(candidates.boxes_xyxy, geometry, short_by=0)
+    seen = (~(inside_out[:, 0] | inside_out[:, 1])).tolist()
     chosen = np.fromiter(islice((position for position in kept if seen[position]), limit), np.int64)
     return Detections(boxes[chosen], candidates.scores[chosen], candidates.label_ids[chosen])

@@ -3,23 +3,32 @@
 Copied by the builder into a model's version folder, for a Triton that has no ONNX Runtime backend of its own. Runs
 in Triton's environment, where nothing else of this project can be imported. Parameters in `config.pbtxt`:
 
-    threads     threads within one operator; "0" is one per core
-    providers   ONNX Runtime execution providers, in order of preference, separated by commas
+    threads     how many there are; "0" is one per core. An image that comes alone is run with all of them, several
+                images are spread over them, each run with one
+    providers   ONNX Runtime execution providers, in order of preference, separated by commas; threads count on the CPU
+    filler      "0" where an image that has fewer entries than another in an output of open size may end in zeros
 """
 
+import collections
+import concurrent.futures
+import contextlib
 import faulthandler
+import fcntl
 import functools
 import json
 import os
 import select
 import signal
+import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
 
+CPU = "CPUExecutionProvider"
 TRITON_TYPES = {
     "tensor(bool)": "TYPE_BOOL",
     "tensor(uint8)": "TYPE_UINT8",
@@ -33,10 +42,13 @@ TRITON_TYPES = {
 
 
 class TritonPythonModel:
-    """One instance of the model: one ONNX Runtime session."""
+    """One instance of the model. Alone, an image is run with all threads; several are spread over them, one each.
+
+    Several instances share the threads: one that works while no other does has all of them, else each has its part.
+    """
 
     def initialize(self, args):
-        """Open the session and check that graph and configuration agree, so that a mistake stops the load."""
+        """Open the sessions and check that graph and configuration agree, so that a mistake stops the load."""
         if not np.__version__.startswith("1."):
             raise RuntimeError(
                 f"NumPy {np.__version__} is installed, and with NumPy 2 Triton's Python backend answers with empty "
@@ -47,15 +59,21 @@ class TritonPythonModel:
         self.max_batch = int(config["max_batch_size"])
         self.inputs, self.outputs = config["input"], config["output"]
         folder = Path(args["model_repository"]) / args["model_version"]
-        self.session = session_from_parameters(folder / "model.onnx", config.get("parameters", {}))
+        parameters = {name: value["string_value"] for name, value in config.get("parameters", {}).items()}
+        names = [declared["name"] for declared in self.outputs]
+        self.graph = Graph(folder / "model.onnx", parameters, names, is_batched=self.max_batch > 0)
+        instances = sum(group["count"] for group in config["instance_group"])
+        self.share = max(1, self.graph.threads // instances)
+        self.turns = Turns(folder / "model.onnx") if instances > 1 else None
         self.run_rows = self._rows_of_a_run()
-        self._check_tensors("input", self.inputs, self.session.get_inputs())
-        self._check_tensors("output", self.outputs, self.session.get_outputs())
+        self._check_tensors("input", self.inputs, self.graph.inputs)
+        self._check_tensors("output", self.outputs, self.graph.outputs)
+        self.can_cut = parameters.get("filler") == "0" or not any(-1 in shape_from_config(t, 0) for t in self.outputs)
         self._warm_up()
         loaded()
 
     def execute(self, requests):
-        """Answer every request, joining those of equal shape into one run.
+        """Answer every request, those of equal shape together.
 
         A request that is wrong, or that the graph cannot run, is answered with its own error.
         """
@@ -69,14 +87,16 @@ class TritonPythonModel:
             except Exception as exc:  # noqa: BLE001 - raised further, it would fail the requests beside it
                 message = f"the request cannot be read: {exc!r}"
                 responses[index] = error_response(message, pb_utils.TritonError.INTERNAL)
-        for indices in self._batches(feeds):
-            answers = self._answers([feeds[index] for index in indices])
-            for index, answer in zip(indices, answers, strict=True):
-                responses[index] = answer
+        with self.turns.taken(by=len(requests)) if self.turns else ALWAYS_ALONE as is_alone:
+            threads = self.graph.threads if is_alone else self.share
+            for indices in self._alike(feeds):
+                answers = self._answers([feeds[index] for index in indices], threads)
+                for index, answer in zip(indices, answers, strict=True):
+                    responses[index] = answer
         return responses
 
     def finalize(self):
-        self.session = None
+        self.graph = None
 
     def _feed_from_request(self, request):
         """Arrays by input name, as views of Triton's shared memory; ValueError where one is not as declared."""
@@ -96,55 +116,75 @@ class TritonPythonModel:
             raise ValueError(f"inputs differ in batch: { {name: len(array) for name, array in feed.items()} }")
         return feed
 
-    def _batches(self, feeds):
-        """Indices of requests that can be run together, in order of arrival, each at most one run long."""
-        open_batches = {}
+    def _alike(self, feeds):
+        """Indices of requests that can be run together, in order of arrival."""
+        groups = {}
         for index, feed in feeds.items():
-            if not self.max_batch:
-                yield [index]
-                continue
-            key = tuple(array.shape[1:] for array in feed.values())
-            indices, rows = open_batches.get(key, ([], 0))
-            if indices and rows + batch_size(feed) > self.run_rows:
-                yield indices
-                indices, rows = [], 0
-            open_batches[key] = ([*indices, index], rows + batch_size(feed))
-        yield from (indices for indices, _ in open_batches.values())
+            key = tuple(array.shape[1:] for array in feed.values()) if self.max_batch else index
+            groups.setdefault(key, []).append(index)
+        return groups.values()
 
-    def _answers(self, feeds):
-        """One response a feed; when the joint run fails, each is run alone so that only the culprit fails."""
-        try:
-            return [response_from_outputs(outputs) for outputs in self._run(feeds)]
-        except Exception as exc:  # noqa: BLE001 - ONNX Runtime's own errors share no other base
-            if len(feeds) > 1:
-                return [self._answers([feed])[0] for feed in feeds]
-            return [error_response(f"the graph failed on this request: {exc}", pb_utils.TritonError.INTERNAL)]
-
-    def _run(self, feeds):
-        """Outputs by name for each feed, from one run of the graph."""
-        joint = feeds[0]
-        rows = [batch_size(feed) for feed in feeds] if self.max_batch else [0]
-        if len(feeds) > 1:
-            joint = {name: np.concatenate([feed[name] for feed in feeds]) for name in joint}
-        if self.fixed_batch:
-            joint = {name: padded(array, self.fixed_batch) for name, array in joint.items()}
-        names = [declared["name"] for declared in self.outputs]
-        outputs = dict(zip(names, self.session.run(names, joint), strict=True))
+    def _answers(self, feeds, threads):
+        """One response a feed, whose rows are spread over the graph's threads; those of a failed piece are run alone,
+        so that only the culprit fails.
+        """
         if not self.max_batch:
-            return [outputs]
-        expected = self.fixed_batch or sum(rows)
-        for name, array in outputs.items():
-            if len(array) != expected:
-                raise ValueError(f"output {name!r} has {len(array)} rows for {expected} images")
-        ends = np.cumsum(rows)
+            return [self._alone(feed, threads) for feed in feeds]
+        pieces = list(self._pieces([batch_size(feed) for feed in feeds], threads))
+        if len(feeds) == len(pieces) == 1:
+            return [self._alone(feeds[0], threads)]
+        parts = [[cut(feeds[part.feed], part) for part in piece] for piece in pieces]
+        runs = self.graph.runs(parts, threads, self.fixed_batch)
+        found = {index: [] for index in range(len(feeds))}
+        for piece, outputs in zip(pieces, runs, strict=True):
+            end = 0
+            for part in piece:
+                begin, end = end, end + part.end - part.begin
+                rows = None if outputs is None else {name: array[begin:end] for name, array in outputs.items()}
+                found[part.feed].append(rows)
         return [
-            {name: array[end - count : end] for name, array in outputs.items()}
-            for end, count in zip(ends, rows, strict=True)
+            self._alone(feed, threads) if None in found[index] else response_from_outputs(joined(found[index]))
+            for index, feed in enumerate(feeds)
         ]
+
+    def _alone(self, feed, threads):
+        """The response to one feed, run by itself."""
+        try:
+            [outputs] = self.graph.runs([[feed]], threads, self.fixed_batch, strict=True)
+        except Exception as exc:  # noqa: BLE001 - ONNX Runtime's own errors share no other base
+            return error_response(f"the graph failed on this request: {exc}", pb_utils.TritonError.INTERNAL)
+        if self.max_batch:
+            outputs = {name: array[: batch_size(feed)] for name, array in outputs.items()}
+        return response_from_outputs(outputs)
+
+    def _pieces(self, rows, threads):
+        """Parts of requests that are run together: about as many rows in each piece, a piece a thread or more.
+
+        A request is cut only where its answers can be put together again: outputs of one shape, or ones whose missing
+        entries the configuration says how to fill.
+        """
+        share = min(self.run_rows, self.fixed_batch or -(-sum(rows) // threads))
+        piece, room = [], share
+        for feed, count in enumerate(rows):
+            begin = 0
+            while begin < count:
+                wanted = count - begin
+                taken = min(wanted, room) if self.can_cut else wanted
+                if piece and taken > room:
+                    yield piece
+                    piece, room = [], share
+                    continue
+                piece.append(Part(feed, begin, begin + taken))
+                begin, room = begin + taken, room - taken
+                if room <= 0:
+                    yield piece
+                    piece, room = [], share
+        if piece:
+            yield piece
 
     def _rows_of_a_run(self):
         """Images a run takes: `max_batch_size`, or the batch that is fixed in the graph; smaller runs are padded."""
-        first = [tensor.shape[0] for tensor in self.session.get_inputs() if tensor.shape]
+        first = [tensor.shape[0] for tensor in self.graph.inputs if tensor.shape]
         self.fixed_batch = first[0] if self.max_batch and first and isinstance(first[0], int) else 0
         if self.fixed_batch and self.max_batch > self.fixed_batch:
             raise RuntimeError(
@@ -177,7 +217,124 @@ class TritonPythonModel:
         if any(side < 0 for shape in shapes.values() for side in shape):
             return  # any size: nothing says which one the graph accepts
         batch = [1] if self.max_batch else []
-        self._run([{t["name"]: np.zeros(batch + shapes[t["name"]], numpy_type(t)) for t in self.inputs}])
+        feed = {t["name"]: np.zeros(batch + shapes[t["name"]], numpy_type(t)) for t in self.inputs}
+        for pieces in ([[feed]], [[feed]] * self.graph.threads):
+            self.graph.runs(pieces, self.graph.threads, self.fixed_batch, strict=True)
+
+
+Part = collections.namedtuple("Part", "feed begin end")
+"""Rows of a request: which one, from where, up to where."""
+
+
+CROWD_S = 0.1
+"""For so long after requests met, others are expected: a pause of a millisecond between two is no lone request."""
+
+
+class Turns:
+    """Whether any other instance is at work, in whichever process: a lock on a file that all of them have.
+
+    Where files cannot be locked, on some network file systems, each instance has its part of the threads, always.
+    """
+
+    def __init__(self, path):
+        self.path, self.file = path, path.open("rb")
+        self.crowd_until_s = 0.0
+        self.is_told = False
+
+    @contextlib.contextmanager
+    def taken(self, by):
+        """A block for `by` requests, alone or shared.
+
+        Alone where no other instance is in one, which then waits for its end: threads of the two that fought for the
+        same cores would take longer than both one after the other.
+        """
+        now_s, others = time.monotonic(), not self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_alone = by == 1 and not others and now_s > self.crowd_until_s
+        if by > 1 or others:
+            self.crowd_until_s = now_s + CROWD_S
+        if not is_alone:
+            self._lock(fcntl.LOCK_SH)
+        try:
+            yield is_alone
+        finally:
+            self._lock(fcntl.LOCK_UN)
+
+    def _lock(self, operation):
+        """Whether it was done; not where another instance has the lock, or there are none on this file system."""
+        try:
+            fcntl.flock(self.file, operation)
+        except BlockingIOError:
+            return False
+        except OSError as exc:
+            if not self.is_told:
+                sys.stderr.write(f"{self.path} cannot be locked ({exc}): no instance will have all threads\n")
+            self.is_told = True
+            return False
+        return True
+
+
+ALWAYS_ALONE = contextlib.nullcontext(True)
+
+
+class Graph:
+    """The graph, in one session that has all threads, and in one whose runs have a thread each."""
+
+    def __init__(self, path, parameters, names, is_batched):
+        if not path.is_file():
+            raise RuntimeError(f"{path} does not exist: import the model again")
+        providers = providers_from_parameters(parameters)
+        self.threads = threads_from_parameters(parameters) if providers == [CPU] else 1
+        self.names, self.is_batched = names, is_batched
+        self.wide = session(path, threads_from_parameters(parameters), providers)
+        self.narrow = session(path, 1, providers) if self.threads > 1 else self.wide
+        self.others = concurrent.futures.ThreadPoolExecutor(max(1, self.threads - 1), thread_name_prefix="rows")
+        self.memory = threading.local()
+
+    @property
+    def inputs(self):
+        return self.wide.get_inputs()
+
+    @property
+    def outputs(self):
+        return self.wide.get_outputs()
+
+    def runs(self, pieces, threads, fixed_batch, strict=False):
+        """Outputs by name of each piece, a list of feeds; None of one that failed, unless `strict`.
+
+        On `threads`: all that there are, which one piece then has to itself, or a part of them.
+        """
+        if len(pieces) == 1 and threads == self.threads:
+            return [self._run(self.wide, pieces[0], fixed_batch, strict)]
+        run = functools.partial(self._run, self.narrow, fixed_batch=fixed_batch, strict=strict)
+        if threads == 1:
+            return [run(piece) for piece in pieces]
+        mine = -(-len(pieces) // threads)  # this thread is one of them
+        others = [self.others.submit(run, piece) for piece in pieces[mine:]]
+        return [run(piece) for piece in pieces[:mine]] + [other.result() for other in others]
+
+    def _run(self, session, feeds, fixed_batch, strict):
+        try:
+            rows = sum(batch_size(feed) for feed in feeds) if self.is_batched else 0
+            joint = feeds[0] if len(feeds) == 1 else {name: self._joined(name, feeds, rows) for name in feeds[0]}
+            if fixed_batch:
+                joint = {name: padded(array, fixed_batch) for name, array in joint.items()}
+            outputs = dict(zip(self.names, session.run(self.names, joint), strict=True))
+            if expected := fixed_batch or rows:
+                require_rows(outputs, expected)
+        except Exception:
+            if strict:
+                raise
+            return None
+        return outputs
+
+    def _joined(self, name, feeds, rows):
+        """The feeds' rows after one another, in memory that this thread uses again and again."""
+        arrays = [feed[name] for feed in feeds]
+        needed = rows * arrays[0][0].size
+        kept = self.memory.__dict__
+        if name not in kept or kept[name].size < needed:
+            kept[name] = np.empty(needed, arrays[0].dtype)
+        return np.concatenate(arrays, out=kept[name][:needed].reshape(rows, *arrays[0].shape[1:]))
 
 
 WATCH_S = 2.0
@@ -212,23 +369,30 @@ def end_with(pid):
     return loaded
 
 
-def session_from_parameters(path, parameters):
-    """An ONNX Runtime session for the file at `path`; RuntimeError when it or a parameter is wrong."""
-    if not path.is_file():
-        raise RuntimeError(f"{path} does not exist: import the model again")
-    values = {name: value["string_value"] for name, value in parameters.items()}
-    threads = values.get("threads", "0")
+def threads_from_parameters(parameters):
+    """How many threads there are; RuntimeError where the parameter is no number."""
+    threads = parameters.get("threads", "0")
     if not threads.isdecimal():
         raise RuntimeError(f"parameter threads is {threads!r}: expected a whole number, 0 for one per core")
-    wanted = [name.strip() for name in values.get("providers", "CPUExecutionProvider").split(",")]
+    return int(threads) or len(os.sched_getaffinity(0))
+
+
+def providers_from_parameters(parameters):
+    """ONNX Runtime's execution providers, in order; RuntimeError where one is not there."""
+    wanted = [name.strip() for name in parameters.get("providers", CPU).split(",")]
     available = ort.get_available_providers()
     if unknown := [name for name in wanted if name not in available]:
         raise RuntimeError(f"parameter providers names {unknown}; this ONNX Runtime has {available}")
+    return wanted
+
+
+def session(path, threads, providers):
+    """An ONNX Runtime session for the file at `path`."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = int(threads)
+    options.intra_op_num_threads = threads
     # Threads spin during a run, which makes it quick, and stop after it: the gateway may be on the same cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    return ort.InferenceSession(str(path), options, providers=wanted)
+    return ort.InferenceSession(str(path), options, providers=providers)
 
 
 def shape_from_config(tensor, max_batch):
@@ -254,6 +418,37 @@ def may_fit(shape, onnx_shape, max_batch):
 
 def batch_size(feed):
     return len(next(iter(feed.values())))
+
+
+def cut(feed, part):
+    """The part's rows of a feed: views."""
+    return {name: array[part.begin : part.end] for name, array in feed.items()}
+
+
+def require_rows(outputs, expected):
+    """ValueError where an output has not one row an image."""
+    for name, array in outputs.items():
+        if len(array) != expected:
+            raise ValueError(f"output {name!r} has {len(array)} rows for {expected} images")
+
+
+def joined(parts):
+    """Outputs of a request from those of its parts, in order; where one part found more, the others end in zeros."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: stacked([part[name] for part in parts]) for name in parts[0]}
+
+
+def stacked(arrays):
+    rows, shapes = sum(map(len, arrays)), [array.shape[1:] for array in arrays]
+    if len(set(shapes)) == 1:
+        return np.concatenate(arrays)
+    whole = np.zeros((rows, *map(max, zip(*shapes, strict=True))), arrays[0].dtype)
+    begin = 0
+    for array in arrays:
+        whole[(slice(begin, begin + len(array)), *map(slice, array.shape[1:]))] = array
+        begin += len(array)
+    return whole
 
 
 def padded(array, rows):

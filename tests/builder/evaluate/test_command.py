@@ -158,6 +158,6 @@ def test_what_is_missing_is_told(tmp_path: Path, recipe: Path, capsys: pytest.Ca
     assert "has no model 'evaluated'; build it first" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         builder(["evaluate", str(recipe), "--sides", "triton"])
-    assert "expected some of source,onnx,server" in capsys.readouterr().err
+    assert "expected some of source,onnx,fast,server" in capsys.readouterr().err
     assert builder(["parity", "nothing-of-the-kind"]) == 1
     assert "no recipe builds a model 'nothing-of-the-kind'" in capsys.readouterr().err

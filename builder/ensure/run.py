@@ -1,0 +1,196 @@
+"""One pass over the artefacts, one model after another: what fails leaves the others alone."""
+
+import errno
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.device import Device
+from builder.engines.jobs import EngineError, Engines
+from builder.ensure.artefacts import Artefact, Incomplete, artefact_of, artefacts_of
+from builder.ensure.decision import Decision, decision, strays
+from builder.ensure.installation import Installer, ProofError
+from builder.ensure.order import Outcome
+from builder.ensure.preflight import ShortageError
+from builder.ensure.served import REFUSED
+from builder.publishing.repository import served_version, sweep, switch
+from vision.errors import BackendFailure, BackendUnavailable, BuildError
+
+STEP = "ensure"
+PLANS = {
+    "switch": "to be switched",
+    "publish": "to be published anew",
+    "build": "an engine is to be built",
+}
+
+
+def identified(device: Device, engines: Engines) -> Device:
+    """The device, with what only its TensorRT knows of it where its files do not say so.
+
+    Raises:
+        EngineError: they do not, and TensorRT cannot be asked.
+    """
+    if None not in (device.tensorrt, device.gpu, device.compute_capability, device.cuda):
+        return device
+    described = engines.describe()
+    return device.model_copy(
+        update={
+            "tensorrt": described.tensorrt,
+            "gpu": device.gpu or described.gpu,
+            "compute_capability": device.compute_capability or described.compute_capability,
+            "cuda": device.cuda or described.cuda,
+            "dla_cores": described.dla_cores if device.dla_cores is None else device.dla_cores,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Brings models to what their artefacts say, and tells of each."""
+
+    install: Installer
+
+    def all(self) -> list[Outcome]:
+        """Every artefact, and what is served without one.
+
+        Raises:
+            BuildError: artefacts or repository cannot be read.
+        """
+        order, device = self.install.order, self.install.around.device
+        sweep(order.repository)
+        found = artefacts_of(order.artefacts)
+        outcomes = [self.one(artefact) for artefact in found]
+        for name, reasons in strays(order.repository, [artefact.name for artefact in found], device):
+            if reasons:
+                why = f"{'; '.join(reasons)}; {order.artefacts} has nothing to build it of"
+                outcomes.append(self._told(Outcome(name, why, is_served=False)))
+        return outcomes
+
+    def named(self, name: str) -> Outcome:
+        """One model by its name.
+
+        Raises:
+            BuildError: there is no such artefact.
+        """
+        return self.one(artefact_of(self.install.order.artefacts, name))
+
+    def one(self, found: Artefact | Incomplete) -> Outcome:
+        """One model; what goes wrong is in what comes back, and was told."""
+        if isinstance(found, Incomplete):
+            return self._told(Outcome(found.name, f"waits for the rest: {found.why}", is_served=False))
+        name = found.name
+        try:
+            try:
+                return self._told(self._one(found))
+            except OSError as exc:
+                raise BuildError(STEP, f"{exc.filename or 'no file named'}: {exc.strerror or exc}") from exc
+            except BuildError:
+                raise
+            except Exception as exc:  # a mistake of ours, which must not keep the other models from their engines
+                self._log(traceback.format_exc())
+                raise BuildError(STEP, f"{type(exc).__name__}: {exc}; please report it") from exc
+        except BuildError as exc:
+            text = str(exc)
+            if isinstance(exc, ProofError):
+                text += self._kept(exc, name)
+            still = self._still(name)
+            return self._told(Outcome(name, f"failed at {text}; {still}", is_served=False, is_passing=_is_passing(exc)))
+
+    def _one(self, artefact: Artefact) -> Outcome:
+        order, around = self.install.order, self.install.around
+        made = decision(artefact, order.repository, around.device, order.dla_core)
+        if made.action == "keep":
+            return Outcome(artefact.name, f"version {made.version} fits", is_served=True)
+        if made.action in ("refused", "rolled_back"):
+            return Outcome(artefact.name, "; ".join(made.reasons), is_served=made.action == "rolled_back")
+        self._say(plan_told(made))
+        before = served_version(order.repository / artefact.name)
+        version = self.install(made)
+        return self._loaded(artefact.name, before, version)
+
+    def _loaded(self, name: str, before: int | None, version: int) -> Outcome:
+        """Have Triton take it, where one is told; what it refuses is not served, and marked."""
+        control, repository = self.install.around.control, self.install.order.repository
+        if control is None:
+            return Outcome(name, f"version {version} is to be served", is_served=True)
+        try:
+            control.load(name)
+        except BackendUnavailable as exc:
+            text = (
+                f"version {version} is to be served, but {exc.detail}. Told again with --watch; else: load it yourself"
+            )
+            return Outcome(name, text, is_served=True, is_waiting=True)
+        except BackendFailure as exc:
+            if before is not None:  # first: with no room for the mark, or no power, it is only tried again
+                switch(repository, name, lambda model: before)
+            (repository / name / str(version) / REFUSED).write_text(f"{exc.detail}\n")
+            raise BuildError("load", f"Triton refuses version {version}: {exc.detail}") from exc
+        return Outcome(name, f"version {version} is served", is_served=True)
+
+    def load(self, name: str) -> None:
+        """Have Triton load what is there, where one is told.
+
+        Raises:
+            BackendUnavailable: it does not answer.
+            BackendFailure: it cannot load it.
+        """
+        if (control := self.install.around.control) is not None:
+            control.load(name)
+            self._say(f"{name}: Triton has loaded it")
+
+    def _kept(self, exc: ProofError, name: str) -> str:
+        """The report beside the log, and where."""
+        if (log := self.install.progress.log) is None:
+            return ""
+        path = log.path.with_suffix(f".{name}.proof.html")
+        try:
+            path.write_text(exc.report.to_html())
+        except OSError as failure:
+            return f" (cannot write {path}: {failure.strerror})"
+        return f" (number by number: {path})"
+
+    def _still(self, name: str) -> str:
+        """What is served, whatever failed."""
+        try:
+            served = served_version(self.install.order.repository / name)
+        except (BuildError, OSError):
+            return "what is served under this name is of other making"
+        return "nothing is served under this name" if served is None else f"version {served} is served still"
+
+    def _told(self, outcome: Outcome) -> Outcome:
+        self._say(f"{outcome.name}: {outcome.text}")
+        return outcome
+
+    def _say(self, text: str) -> None:
+        self._log(text)
+        self.install.progress.say(STEP, text)
+
+    def _log(self, text: str) -> None:
+        if self.install.progress.log is not None:
+            self.install.progress.log.write_if_possible(f"{STEP}: {text}")
+
+
+def plan_told(made: Decision) -> str:
+    """What is to be done, and why, in a line."""
+    return f"{made.artefact.name}: {PLANS.get(made.action, made.action)}: {'; '.join(made.reasons)}"
+
+
+def _is_passing(exc: BuildError) -> bool:
+    """Whether the same may work later, with nothing changed but the room there is."""
+    if isinstance(exc, EngineError):
+        return exc.kind in ("out_of_memory", "disk_full")
+    cause = exc.__cause__
+    return isinstance(exc, ShortageError) or (isinstance(cause, OSError) and cause.errno == errno.ENOSPC)
+
+
+def repository_of(folder: Path) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+        BuildError: it cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise BuildError(STEP, f"cannot make {folder}: {exc.strerror or exc}; give another --repository") from exc
+    return folder
