@@ -5,11 +5,11 @@ import os
 import sys
 from collections.abc import Callable
 
-from clients.commands import bench, control, models, predict, watch
+from clients.commands import bench, control, models, predict, profile, watch
 from clients.commands.output import failed
 from vision.errors import JetserveError
 
-COMMANDS = (predict, watch, models, bench, control)
+COMMANDS = (predict, watch, models, bench, profile, control)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -19,7 +20,7 @@ from clients.findings import plain_photo_result
 from clients.loop_thread import LoopThread
 from clients.options import Options, options_from_values
 from clients.phases import Phases
-from clients.photos import Photo, image_from_photo, name_of
+from clients.photos import MAX_PIXELS, Photo, encoded_photo, image_from_photo, name_of
 from clients.results import Result
 from clients.triton import TritonClient
 from vision.contract import Contract
@@ -31,7 +32,7 @@ from vision.errors import (
     UnknownModel,
     WireError,
 )
-from vision.geometry import Geometry
+from vision.geometry import Geometry, Picture
 from vision.heads import found_from_outputs
 from vision.transforms import Preprocessor
 
@@ -132,10 +133,9 @@ class AsyncDirectClient:
         contract, phases = servable.contract, Phases()
         options.check(contract)
         batch, geometry = await self._in_thread(partial(_batch, servable, photo, phases))
-        with phases.of("infer"):
-            inference = await self._triton.infer(
-                servable.name, servable.version, contract, batch, timeout_s=deadline.remaining_s()
-            )
+        inference = await self._triton.infer(
+            servable.name, servable.version, contract, batch, timeout_s=deadline.remaining_s(), phases=phases
+        )
         find = partial(
             found_from_outputs,
             contract,
@@ -233,13 +233,20 @@ def _preprocessor(name: str, contract: Contract) -> Preprocessor:
         raise ModelNotReady(f"model {name!r} is not ready: {exc.detail}") from exc
 
 
+def _picture(servable: _Servable, photo: Photo) -> Picture:
+    """What is encoded is decoded as the contract says; pixels are taken as they come."""
+    if isinstance(photo, str | Path | bytes):
+        return servable.preprocessor.decoded(encoded_photo(photo).content, max_pixels=MAX_PIXELS)
+    return image_from_photo(photo)
+
+
 def _batch(servable: _Servable, photo: Photo, phases: Phases) -> tuple[NDArray[Any], Geometry]:
     """[1, ...] in the contract's input dtype and layout."""
     with phases.of("decode"):
-        image_bgr = image_from_photo(photo)
+        picture = _picture(servable, photo)
     with phases.of("preprocess"):
         try:
-            batch, [geometry] = servable.preprocessor.batch([image_bgr])
+            batch, [geometry] = servable.preprocessor.batch([picture])
         except ContractError as exc:
             raise BackendFailure(f"model {servable.name!r}: {exc.detail}") from exc
     return batch, geometry

@@ -69,7 +69,7 @@ def show_table(
     console.print(table)
 
 
-_WORDS = {"model", "state", "task", "label", "labels", "time"}
+_WORDS = {"name", "model", "state", "task", "label", "labels", "time"}
 """Columns that are no numbers."""
 
 

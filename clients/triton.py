@@ -16,12 +16,16 @@ from typing import Any, Self
 
 import grpc
 import numpy as np
+from google.protobuf import json_format
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from clients import regions
+from clients import override, regions
+from clients.counters import Counters, counters_from_statistics
+from clients.phases import Phases
 from clients.regions import Region
 from clients.triton_errors import RETRY_AFTER_S, error_from_status, region_is_known, without_traceback
+from clients.unhurried import Unhurried
 from vision.contract import Contract, Output, contract_from_json
 from vision.dtypes import DTYPES
 from vision.errors import (
@@ -33,6 +37,7 @@ from vision.errors import (
     UnknownModel,
     WireError,
 )
+from vision.serving import ServingSettings
 
 SERVICE = "/inference.GRPCInferenceService"
 OPTIONS = (
@@ -51,6 +56,9 @@ OPTIONS = (
 )
 CONTROL_TIMEOUT_S = 5.0
 LOAD_TIMEOUT_S = 300.0
+LATE_S = 10.0
+"""After its deadline an inference may go on for that long before Triton is told to give it up: at the deadline itself
+it might just be done, which is when older Tritons crash of it (clients/unhurried.py)."""
 LOOKS = 3
 """At one model, whose versions may be switched between the index and the question for a version's contract."""
 RAW_INPUT_CONTENTS_TAG = b"\x3a"  # field 7 of ModelInferRequest, length-delimited (wire type 2): 7 << 3 | 2
@@ -82,6 +90,12 @@ class TritonClient:
         self.address = address
         self._channel: grpc.aio.Channel | None = None
         self._methods: dict[str, Any] = {}
+        self._inferences, self._others = Unhurried(), Unhurried()
+
+    @property
+    def left(self) -> int:
+        """How many inferences nobody waits for any more, and Triton has not answered."""
+        return len(self._inferences)
 
     async def live(self) -> bool:
         """Whether Triton answers at all."""
@@ -124,21 +138,48 @@ class TritonClient:
         *,
         timeout_s: float,
         region: Region | None = None,
+        phases: Phases | None = None,
     ) -> Inference:
         """Run `batch`, [n, ...] in the contract's dtype and layout; `version` "" is the latest.
 
-        The deadline reaches Triton: a request that is still queued when it ends is never run. With a `region`, at whose
-        beginning the batch lies, Triton reads it there and writes outputs there; those are then views of the region.
-        After any failure, cancellation too, Triton may go on reading and writing there for as long as the model runs.
+        When this is cancelled or `timeout_s` has passed, Triton works on: it is told to give up only `LATE_S` after
+        that, and what is still queued then is never run. With a `region`, at whose beginning the batch lies, Triton
+        reads it there and writes outputs there; those are then views of the region. After any failure, cancellation
+        too, Triton may go on reading and writing there for as long as the model runs.
+        The time goes to the `phases` serialise, transport (the whole call) and deserialise.
 
         Raises:
             UnknownModel, ModelNotReady, Overloaded, BackendUnavailable, DeadlineExceeded, BackendFailure
         """
         if timeout_s <= 0:
             raise DeadlineExceeded(f"model {model!r}: the deadline had passed before Triton was asked")
+        phases = phases or Phases()
         request = request_bytes(model, version, contract, batch, timeout_s, region)
-        answer = await self._call("ModelInfer", request, timeout_s, model)
-        return Inference(outputs_from_answer(model, contract.outputs, answer, region), answer.model_version)
+        phases.mark("serialise")
+        metadata = None if phases.traced is None else phases.traced.call(phases.marked_s)
+        try:
+            async with asyncio.timeout(timeout_s):
+                data = await self._call("ModelInfer", request, timeout_s + LATE_S, model, metadata)
+        except TimeoutError as exc:
+            raise error_from_status("DEADLINE_EXCEEDED", "Deadline Exceeded", self._whom(model)) from exc
+        finally:
+            phases.mark("transport")
+        answer = service_pb2.ModelInferResponse.FromString(data)
+        inference = Inference(outputs_from_answer(model, contract.outputs, answer, region), answer.model_version)
+        phases.mark("deserialise")
+        return inference
+
+    async def counters(self, model: str, version: str, timeout_s: float = CONTROL_TIMEOUT_S) -> Counters:
+        """What Triton has counted of a model's version. A request is counted just after its answer was sent.
+
+        Raises:
+            UnknownModel, ModelNotReady, BackendUnavailable, DeadlineExceeded, BackendFailure
+        """
+        request = service_pb2.ModelStatisticsRequest(name=model, version=version)
+        answer = await self._call("ModelStatistics", request, timeout_s, model)
+        for statistics in answer.model_stats:
+            return counters_from_statistics(statistics.inference_stats)
+        raise BackendFailure(f"model {model!r}: Triton has no statistics of version {version!r}")
 
     async def version(self) -> tuple[int, ...]:
         """Triton's own, such as (2, 51, 0).
@@ -183,14 +224,43 @@ class TritonClient:
         answer = await self._call("SystemSharedMemoryStatus", request, CONTROL_TIMEOUT_S)
         return list(answer.regions)
 
-    async def load(self, name: str) -> None:
-        """Load `name`, or load it again with what its folder now holds.
+    async def load(self, name: str, settings: ServingSettings | None = None) -> None:
+        """Load `name`, or load it again with what its folder now holds; requests are answered meanwhile.
+
+        `settings` are laid over those of its folder, until it is loaded again or Triton restarts.
+
+        Raises:
+            UnknownModel, ModelNotReady, BackendUnavailable, DeadlineExceeded, BackendFailure
+            InvalidArgument: the model does not take the settings; it is loaded without them.
+        """
+        await self._load(name)
+        config = await self._config(name)
+        published = override.without(config)
+        if settings is None or settings.is_empty:
+            if published is config:
+                return
+            wanted = published  # Triton itself would keep an override for as long as the folder does not change
+        else:
+            wanted = override.with_settings(name, published, settings)
+        await self._load(name, json_format.MessageToJson(wanted))
+
+    async def serving(self, name: str) -> ServingSettings:
+        """The settings that `name` is served with, each of them that it has, whoever set it.
 
         Raises:
             UnknownModel, ModelNotReady, BackendUnavailable, DeadlineExceeded, BackendFailure
         """
+        return override.settings_of(await self._config(name))
+
+    async def _load(self, name: str, config: str | None = None) -> None:
         request = service_pb2.RepositoryModelLoadRequest(model_name=name)
+        if config is not None:
+            request.parameters["config"].string_param = config
         await self._call("RepositoryModelLoad", request, LOAD_TIMEOUT_S, name)
+
+    async def _config(self, name: str, version: str = "") -> Any:
+        request = service_pb2.ModelConfigRequest(name=name, version=version)
+        return (await self._call("ModelConfig", request, CONTROL_TIMEOUT_S, name)).config
 
     async def unload(self, name: str) -> None:
         """Stop serving `name`; requests already in its queue are answered. A name not loaded is no error."""
@@ -225,29 +295,39 @@ class TritonClient:
         return gone
 
     async def _ready_model(self, name: str, version: str) -> ServedModel:
-        request = service_pb2.ModelConfigRequest(name=name, version=version)
         try:
-            answer = await self._call("ModelConfig", request, CONTROL_TIMEOUT_S, name)
-            contract = contract_from_config(answer.config)
+            contract = contract_from_config(await self._config(name, version))
         except (BackendUnavailable, DeadlineExceeded, ModelNotReady, UnknownModel):
             raise
         except (WireError, ContractError) as exc:
             return ServedModel(name, version, ready=False, contract=None, problem=exc.detail)
         return ServedModel(name, version, ready=True, contract=contract, problem=None)
 
-    async def _call(self, method: str, request: Any, timeout_s: float, model: str = "") -> Any:
-        with translated(f"Triton at {self.address}{f', model {model!r}' if model else ''}"):
-            return await self._method(method)(request, timeout=timeout_s)
+    async def _call(
+        self,
+        method: str,
+        request: Any,
+        timeout_s: float,
+        model: str = "",
+        metadata: Sequence[tuple[str, str]] | None = None,
+    ) -> Any:
+        waiting = self._inferences if method == "ModelInfer" else self._others
+        with translated(self._whom(model)):
+            return await waiting.answer(self._method(method)(request, timeout=timeout_s, metadata=metadata))
+
+    def _whom(self, model: str) -> str:
+        return f"Triton at {self.address}{f', model {model!r}' if model else ''}"
 
     def _method(self, name: str) -> Any:
         if self._channel is None:  # made by the first call: a channel belongs to the event loop that is running
             self._channel = grpc.aio.insecure_channel(self.address, options=OPTIONS)
         if name not in self._methods:
-            message = getattr(service_pb2, f"{name}Request")
+            # Inferences go and come as bytes: what it takes to make and read them is timed apart from the call.
+            is_bytes = name == "ModelInfer"
             self._methods[name] = self._channel.unary_unary(
                 f"{SERVICE}/{name}",
-                request_serializer=None if name == "ModelInfer" else message.SerializeToString,
-                response_deserializer=getattr(service_pb2, f"{name}Response").FromString,
+                request_serializer=None if is_bytes else getattr(service_pb2, f"{name}Request").SerializeToString,
+                response_deserializer=None if is_bytes else getattr(service_pb2, f"{name}Response").FromString,
             )
         return self._methods[name]
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from gateway import health, http_errors, models, predict, websocket
+from gateway.express import Express
 from gateway.grpc.server import serving
 from gateway.oip import http as oip_http
 from gateway.service import running_service
@@ -21,7 +22,7 @@ Every failure is `{"error": kind, "detail": message}`; the message says what was
 """
 
 
-def app_from_settings(settings: Settings) -> FastAPI:
+def app_from_settings(settings: Settings) -> Express:
     """The application. It reaches for Triton when it starts, and starts without it, too."""
 
     @asynccontextmanager
@@ -39,6 +40,12 @@ def app_from_settings(settings: Settings) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        telemetry={
+            "auto_configure": False,
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # ours: gateway/spans.py
     )
     app.include_router(predict.router)
     app.include_router(models.router)
@@ -47,7 +54,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
     app.include_router(websocket.router)
     app.add_route("/", _front, include_in_schema=False)
     http_errors.install(app)
-    return app
+    return Express(app)
 
 
 async def _front(_: Request) -> Response:

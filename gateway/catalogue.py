@@ -9,6 +9,7 @@ from clients.echo import quoted
 from clients.triton import ServedModel, TritonClient
 from gateway.healing import Healer
 from vision.contract import Contract
+from vision.decode import JpegDecoder, exact
 from vision.errors import BackendUnavailable, ContractError, JetserveError, ModelNotReady, UnknownModel
 from vision.transforms import Preprocessor
 
@@ -37,8 +38,9 @@ class Catalogue:
     When Triton goes away the models stay known, and requests for them are told that it is away.
     """
 
-    def __init__(self, triton: TritonClient, *, refresh_s: float) -> None:
+    def __init__(self, triton: TritonClient, *, refresh_s: float, jpeg: JpegDecoder = exact) -> None:
         self._triton = triton
+        self._jpeg = jpeg
         self._refresh_s = refresh_s
         self._models: dict[str, ServedModel] = {}
         self._servable: dict[str, Servable] = {}
@@ -111,6 +113,10 @@ class Catalogue:
             return found
         self._require_triton()
         raise UnknownModel(f"there is no model {quoted(name)}; {self._known()}")
+
+    def known(self, name: str) -> Servable | None:
+        """The model of that name where it was ready and Triton there at the last look: nothing to wait for."""
+        return self._servable.get(name) if self._trouble is None else None
 
     async def servable(self, name: str) -> Servable:
         """The model of that name, looking again where it was not ready.
@@ -200,7 +206,7 @@ class Catalogue:
             self._servable[model.name] = known
             return
         try:
-            preprocessor = Preprocessor(model.contract)
+            preprocessor = Preprocessor(model.contract, jpeg=self._jpeg)
         except ContractError as exc:
             self._models[model.name] = replace(model, ready=False, problem=exc.detail)
             return

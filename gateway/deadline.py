@@ -1,8 +1,7 @@
 """The moment by which a request must be answered."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
 
 from clients import deadline as clients_deadline
 from vision.errors import DeadlineExceeded
@@ -11,18 +10,34 @@ from vision.errors import DeadlineExceeded
 class Deadline(clients_deadline.Deadline):
     """One moment for every phase of a request, the call to Triton included."""
 
-    @asynccontextmanager
-    async def over(self, doing: str) -> AsyncIterator[None]:
-        """Cancel the block at the deadline.
+    def over(self, doing: str) -> "Over":
+        """A block that is cancelled at the deadline.
 
         Raises:
             DeadlineExceeded: saying what was being done.
         """
+        return Over(self, doing)
+
+
+class Over:
+    """The block of `Deadline.over`. A class: what a generator would cost shows at a thousand requests a second."""
+
+    __slots__ = ("_deadline", "_doing", "_timeout")
+
+    def __init__(self, deadline: Deadline, doing: str) -> None:
+        self._deadline, self._doing = deadline, doing
+        self._timeout = asyncio.timeout(deadline.remaining_s())
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            async with asyncio.timeout(self.remaining_s()):
-                yield
+            await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError as exc:
             raise DeadlineExceeded(
-                f"the deadline of {self.allowed_s:.3g} s passed while {doing}; send fewer or smaller photos,"
-                " or raise GATEWAY_DEADLINE_S, or the caller's own deadline where that is shorter"
+                f"the deadline of {self._deadline.allowed_s:.3g} s passed while {self._doing}; send fewer or smaller"
+                " photos, or raise GATEWAY_DEADLINE_S, or the caller's own deadline where that is shorter"
             ) from exc

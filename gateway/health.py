@@ -35,7 +35,8 @@ async def ready(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """Counters and times for Prometheus."""
-    return Response(_service(request).metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+    content = await _service(request).metrics.exposition.shown()
+    return Response(content, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 def _missing(states: dict[str, str | None], unlisted: str | None) -> str:

@@ -64,16 +64,25 @@ def _words(error: WireError, path: str) -> dict[str, str]:
 
 def install(app: FastAPI) -> None:
     """Give every failure of `app` the wire form: ours, the framework's, and the unforeseen."""
-    app.add_exception_handler(WireError, _ours)
+    app.add_exception_handler(WireError, _raised)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _framework)
-    app.add_exception_handler(CallerGone, _nobody)
-    app.add_exception_handler(Exception, _unforeseen)
+    app.add_exception_handler(CallerGone, _raised)
+    app.add_exception_handler(Exception, _raised)
 
 
-async def _ours(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, WireError)  # noqa: S101 - registered for this class; Starlette's type is wider
-    return response_from_error(exc, request.url.path)
+def response_from_exception(error: Exception, path: str) -> tuple[Response, bool]:
+    """The answer for whatever a handler raised, and whether it was foreseen."""
+    if isinstance(error, WireError):
+        return response_from_error(error, path), True
+    if isinstance(error, CallerGone):
+        return Response(status_code=499), True  # nginx's "client closed request"; nobody is there to read it
+    return response_from_error(unforeseen(), path), False
+
+
+async def _raised(request: Request, exc: Exception) -> Response:
+    # The unforeseen Starlette raises again once this is sent, and the server logs it with its traceback.
+    return response_from_exception(exc, request.url.path)[0]
 
 
 async def _validation(request: Request, exc: Exception) -> Response:
@@ -103,12 +112,3 @@ async def _framework(request: Request, exc: Exception) -> Response:
     else:
         error = InternalError(f"the framework answered {exc.status_code} of its own: {exc.detail}")
     return response_from_error(error, request.url.path)
-
-
-async def _unforeseen(request: Request, exc: Exception) -> Response:
-    # Starlette raises it again once this is sent, and the server logs it with its traceback.
-    return response_from_error(unforeseen(), request.url.path)
-
-
-async def _nobody(_: Request, __: Exception) -> Response:
-    return Response(status_code=499)  # nginx's "client closed request"; nobody is there to read it

@@ -35,6 +35,8 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
         super().connection_lost(exc)
+        # uvicorn leaves this timer running where the connection broke off, and it holds the request.
+        self._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
         if not self._in_head:

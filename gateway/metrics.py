@@ -1,15 +1,15 @@
 """What Prometheus may ask."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import generate_latest
+from prometheus_client import Counter, Histogram
 
 from clients.phases import Phases
 from gateway.catalogue import Catalogue
+from gateway.exposition import Exposition
 from gateway.gone import CallerGone
 from gateway.permits import Permits
 from gateway.tensor_path import TensorPath
@@ -29,11 +29,12 @@ class Counted:
 
 
 class Metrics:
-    """Counters and histograms in a registry of their own, so that two gateways fit into one process."""
+    """Counters, histograms and gauges."""
 
     def __init__(self, permits: Permits, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._registry = registry = CollectorRegistry()
+        self.exposition = Exposition()
+        registry = self.exposition.registry
         self._requests = Counter(
             "gateway_requests",
             "Requests answered; outcome is ok, a kind of error, or caller_gone",
@@ -47,6 +48,8 @@ class Metrics:
             buckets=BUCKETS_S,
             registry=registry,
         )
+        self._histograms: dict[tuple[str, str], Histogram] = {}
+        """Those of `_phases`, which takes as long to find one by its labels as to count with it."""
         self._tensor_path = Counter(
             "gateway_tensor_path_requests",
             "Calls to Triton, by how the pixels went: shared_memory, or grpc, in the message",
@@ -59,23 +62,26 @@ class Metrics:
             ["model", "transport"],
             registry=registry,
         )
-        self._in_flight = Gauge("gateway_requests_in_flight", "Requests being worked on", registry=registry)
-        gauges = {
-            "gateway_permits": ("Permits there are", lambda: permits.limit),
-            "gateway_permits_taken": ("Permits that are taken", lambda: permits.taken),
-            "gateway_triton_reachable": ("1 when Triton could last be asked", lambda: catalogue.unavailable is None),
-            "gateway_models_ready": ("Models that can be asked", catalogue.ready_count),
-        }
-        for name, (meaning, value) in gauges.items():
-            Gauge(name, meaning, registry=registry).set_function(value)
+        self._in_flight = self.exposition.counted("gateway_requests_in_flight", "Requests being worked on")
+        gauge = self.exposition.gauge
+        gauge("gateway_workers", "Processes that serve", lambda: 1)
+        gauge("gateway_permits", "Permits there are", lambda: permits.limit)
+        gauge("gateway_permits_taken", "Permits that are taken", lambda: permits.taken)
+        gauge(
+            "gateway_triton_reachable",
+            "1 when Triton could last be asked",
+            lambda: catalogue.unavailable is None,
+            together="min",
+        )
+        gauge("gateway_models_ready", "Models that can be asked", catalogue.ready_count, together="min")
 
     @contextmanager
-    def request(self, model: str, transport: str, phases: Phases) -> Iterator[Counted]:
+    def request(self, counted: Counted, transport: str, phases: Phases) -> Iterator[None]:
         """Count the block as one request, by how it ends."""
-        outcome, counted = "ok", Counted(model)
+        outcome = "ok"
         self._in_flight.inc()
         try:
-            yield counted
+            yield
         except WireError as exc:
             outcome = exc.kind
             raise
@@ -90,6 +96,7 @@ class Metrics:
             label = self._label(counted.model)
             self._requests.labels(label, transport, outcome).inc()
             if outcome == "ok":
+                phases.mark("respond")
                 self._observe(label, phases)
 
     def dropped(self, model: str, transport: str) -> None:
@@ -111,15 +118,27 @@ class Metrics:
             "gateway_shared_memory_bytes": ("Bytes of shared memory of all slots", lambda: tensors.slot_bytes),
         }
         for name, (meaning, value) in gauges.items():
-            Gauge(name, meaning, registry=self._registry).set_function(value)
+            self.exposition.gauge(name, meaning, value)
+
+    def count_spans(self) -> Callable[[str, int], None]:
+        """What counts spans of traces from now on, by what became of them."""
+        spans = Counter(
+            "gateway_spans",
+            "Spans of traces that were made, and then sent, or lost; those that are neither wait, or found no room",
+            ["outcome"],
+            registry=self.exposition.registry,
+        )
+        return lambda outcome, number: spans.labels(outcome).inc(number)
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return self.exposition.text()
 
     def _label(self, model: str) -> str:
         return model if self._catalogue.knows(model) else NO_MODEL
 
     def _observe(self, model: str, phases: Phases) -> None:
         for phase, spent_s in (phases.seconds() | {"total": phases.total_s()}).items():
-            self._phases.labels(model, phase).observe(spent_s)
+            if (histogram := self._histograms.get((model, phase))) is None:
+                histogram = self._histograms[model, phase] = self._phases.labels(model, phase)
+            histogram.observe(spent_s)

@@ -13,6 +13,9 @@ SCHEMAS: dict[str, dict[str, Any]] = ADAPTER.json_schema()["properties"]
 """The JSON schema of each option."""
 
 
+NONE = Options()
+
+
 def options_from_query(pairs: Sequence[tuple[str, str]], beside: Sequence[str] = ()) -> Options:
     """Options from a query as it came, in which a name may stand twice.
 
@@ -21,6 +24,8 @@ def options_from_query(pairs: Sequence[tuple[str, str]], beside: Sequence[str] =
     Raises:
         InvalidArgument: such a name, and what `options_from_parameters` refuses.
     """
+    if not pairs:
+        return NONE
     times = Counter(name for name, _ in pairs)
     if repeated := [name for name in times if times[name] > 1]:
         raise InvalidArgument(f"the parameter {quoted(repeated[0])} is there {times[repeated[0]]} times; give it once")

@@ -1,6 +1,6 @@
 """The limit on requests in work at once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from vision.errors import Overloaded
@@ -11,9 +11,15 @@ RETRY_AFTER_S = 1.0
 class Permits:
     """Taken before any work, given back when all of it has ended, however. For one event loop: it needs no lock."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, left: Callable[[], int] = lambda: 0) -> None:
+        """`left` tells how much work there is that nobody waits for any more: it has a permit each until it ends."""
         self.limit = limit
-        self.taken = 0
+        self._left = left
+        self._held = 0
+
+    @property
+    def taken(self) -> int:
+        return self._held + self._left()
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -28,8 +34,8 @@ class Permits:
                 " or give the gateway more with GATEWAY_PERMITS",
                 retry_after_s=RETRY_AFTER_S,
             )
-        self.taken += 1
+        self._held += 1
         try:
             yield
         finally:
-            self.taken -= 1
+            self._held -= 1

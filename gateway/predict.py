@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,9 +13,9 @@ from gateway.admission import Admitted, admitted
 from gateway.body import photos_from_request
 from gateway.caller import while_connected
 from gateway.options import SCHEMAS, options_from_query
-from gateway.phases import server_timing
+from gateway.phases import ask_for_exact, timing_headers
 from gateway.photo import Photo
-from gateway.responses import PREDICT_RESPONSES, problems, wire_prediction
+from gateway.responses import PREDICT_RESPONSES, plain_prediction, problems
 from gateway.service import Service
 from vision.errors import InvalidArgument
 
@@ -64,10 +65,13 @@ async def predict(request: Request, model: Annotated[str, Path(json_schema_extra
     With `Accept: image/jpeg` or `image/png` the answer is the photo with what was found drawn on it.
     """
     service: Service = request.app.state.service
-    with admitted(service, model, "http") as admission:
+    with admitted(service, model, "http", headers=request.headers) as admission:
+        ask_for_exact(admission.phases, request.headers)
         options = options_from_query(request.query_params.multi_items())
-        async with admission.deadline.over("the model was looked up"):
-            servable = await service.catalogue.servable(model)
+        servable = service.catalogue.known(model)
+        if servable is None:
+            async with admission.deadline.over("the model was looked up"):
+                servable = await service.catalogue.servable(model)
         options.check(servable.contract)
         photos = await _received(request, service, admission)
         media_type = media_types.chosen_answer(request.headers.get("accept"))
@@ -99,11 +103,6 @@ async def _answer(
     prediction = await service.predictor.predict(model, photos, options, deadline, phases)
     if picture:
         content = await service.predictor.picture(photos[0], prediction, media_type, deadline, phases)
-        return Response(content, headers=_headers(phases.milliseconds()), media_type=media_type)
-    timings_ms = phases.milliseconds()
-    answer = wire_prediction(prediction, timings_ms).model_dump_json(exclude_unset=True)
-    return Response(answer, headers=_headers(timings_ms), media_type=media_type)
-
-
-def _headers(timings_ms: dict[str, float]) -> dict[str, str]:
-    return {"server-timing": server_timing(timings_ms), "vary": "accept"}
+        return Response(content, headers={"vary": "accept"} | timing_headers(phases), media_type=media_type)
+    answer = to_json(plain_prediction(prediction, phases.milliseconds()))
+    return Response(answer, headers={"vary": "accept"} | timing_headers(phases), media_type=media_type)

@@ -11,11 +11,11 @@ from clients.triton import Inference
 from clients.triton_errors import needs_loading
 from gateway.catalogue import Catalogue, Servable
 from gateway.deadline import Deadline
+from gateway.phases import in_thread
 from gateway.photo import Photo
 from gateway.pictures import picture_from_finding
 from gateway.preparation import Batch, prepared_batches
 from gateway.tensor_path import TensorPath
-from gateway.threads import in_threads
 from vision.contract import ClassifierHead, Contract, MmdetHead
 from vision.decode import image_from_bytes
 from vision.errors import BackendFailure, BackendUnavailable, ContractError, ModelNotReady, UnknownModel
@@ -59,13 +59,17 @@ class Predictor:
         deadline: Deadline,
         phases: Phases,
     ) -> Prediction:
-        """Predict on every photo. Its time goes to the phases decode, preprocess, infer and postprocess.
+        """Predict on every photo. What came before goes to the phase receive, and the time this takes to phases from
+        slot to postprocess.
 
         Raises:
             vision.errors.WireError: any but those of transports and credentials.
         """
-        async with deadline.over("the model was looked up"):
-            servable = await self._catalogue.servable(model)
+        servable = self._catalogue.known(model)
+        if servable is None:
+            async with deadline.over("the model was looked up"):
+                servable = await self._catalogue.servable(model)
+        phases.mark("receive")
         try:
             return await self._with(servable, photos, options, deadline, phases)
         except (UnknownModel, ModelNotReady, BackendUnavailable):
@@ -75,6 +79,7 @@ class Predictor:
                 now = await self._catalogue.servable(model)
             if now is servable:
                 raise
+            phases.mark("lookup")
             return await self._with(now, photos, options, deadline, phases)
 
     async def picture(
@@ -88,9 +93,7 @@ class Predictor:
             return picture_from_finding(image_bgr, prediction.findings[0].found, prediction.contract, media_type)
 
         async with deadline.over("the picture was drawn"):
-            with phases.of("draw"):
-                [content] = await in_threads(self._threads, [draw])
-                return content
+            return await in_thread(self._threads, draw, "draw", phases)
 
     async def _with(
         self,
@@ -103,6 +106,7 @@ class Predictor:
         options.check(servable.contract)
         found: list[Detections | Classification] = []
         async with self._tensors.slots_for(servable.contract, len(photos), deadline) as slots:
+            phases.mark("slot")
             try:
                 async with deadline.over("photos were decoded"):
                     batches = await prepared_batches(
@@ -125,28 +129,29 @@ class Predictor:
     ) -> Sequence[Detections | Classification]:
         contract = servable.contract
         async with deadline.over("the model was at work"):
-            with phases.of("infer"):
-                # The version too: its outputs are read with its contract, whatever is published meanwhile.
-                inference = await self._inferred(batch, servable, deadline)
-        with phases.of("postprocess"):
-            find = partial(
-                found_from_outputs,
-                contract,
-                inference.outputs,
-                [photo.geometry for photo in batch.photos],
-                score_threshold=options.score_threshold,
-                top_k=options.top_k,
-                max_detections=options.max_detections,
-            )
-            if isinstance(contract.postprocess, ClassifierHead | MmdetHead):
-                return find()
-            # Suppressing thousands of raw predictions would hold up the event loop for everybody.
-            [found] = await in_threads(self._threads, [find])
+            # The version too: its outputs are read with its contract, whatever is published meanwhile.
+            inference = await self._inferred(batch, servable, deadline, phases)
+        find = partial(
+            found_from_outputs,
+            contract,
+            inference.outputs,
+            [photo.geometry for photo in batch.photos],
+            score_threshold=options.score_threshold,
+            top_k=options.top_k,
+            max_detections=options.max_detections,
+        )
+        if isinstance(contract.postprocess, ClassifierHead | MmdetHead):
+            found = find()
+            phases.mark("postprocess")
             return found
+        # Suppressing thousands of raw predictions would hold up the event loop for everybody.
+        return await in_thread(self._threads, find, "postprocess", phases)
 
-    async def _inferred(self, batch: Batch, servable: Servable, deadline: Deadline) -> Inference:
+    async def _inferred(self, batch: Batch, servable: Servable, deadline: Deadline, phases: Phases) -> Inference:
         try:
-            return await self._tensors.infer(servable, batch.array, batch.slot, timeout_s=deadline.remaining_s())
+            return await self._tensors.infer(
+                servable, batch.array, batch.slot, phases, timeout_s=deadline.remaining_s()
+            )
         except ModelNotReady as exc:
             if needs_loading(exc):
                 self._catalogue.load_again(servable.name)

@@ -18,7 +18,6 @@ from gateway.photo import Photo
 from gateway.slots import Slot
 from gateway.threads import in_threads
 from vision.contract import Contract
-from vision.decode import image_from_bytes
 from vision.dtypes import DTYPES
 from vision.errors import InvalidImage, TooLarge, UnsupportedMediaType
 from vision.transforms import Geometry
@@ -31,8 +30,10 @@ class Prepared:
     array: NDArray[Any]
     """In the contract's input dtype and layout, without the batch."""
     geometry: Geometry
-    decode_s: float
-    preprocess_s: float
+    began_s: float
+    """On the clock of `time.perf_counter`, as the next two."""
+    decoded_s: float
+    done_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ async def prepared_batches(
 
     Where the contract fixes the size, photos are written straight into `slots`, one a call, or else into one buffer,
     which is cut at the largest batch the model takes; where it does not, photos of one size are put together, and
-    photos of several sizes go one by one.
+    photos of several sizes go one by one. The time goes to the phases thread, decode and preprocess.
 
     Raises:
         InvalidImage, UnsupportedMediaType, TooLarge: naming the photo where there are several.
@@ -77,12 +78,12 @@ async def prepared_batches(
             name = f", {quoted(photos[index].name)}" if photos[index].name else ""
             raise type(exc)(f"photo {index + 1} of {len(photos)}{name}: {exc.detail}") from exc
 
-    started_s = time.perf_counter()
     prepared = await in_threads(threads, [partial(prepare, index) for index in range(len(photos))])
+    _share_out(prepared, phases)
     if not buffers and _can_be_stacked(prepared):
         [whole] = await in_threads(threads, [lambda: np.stack([photo.array for photo in prepared])])
         buffers = _cut(whole, contract.max_batch)
-    _share_out(time.perf_counter() - started_s, prepared, phases)
+        phases.mark("preprocess")
     return list(_batches(prepared, buffers or [photo.array[np.newaxis] for photo in prepared], slots))
 
 
@@ -102,21 +103,40 @@ def _buffers(contract: Contract, photos: int, slots: Sequence[Slot]) -> list[NDA
 
 
 def _prepared(photo: Photo, servable: Servable, out: NDArray[Any] | None, max_pixels: int) -> Prepared:
-    started_s = time.perf_counter()
-    image_bgr = image_from_bytes(photo.data, max_pixels=max_pixels)
+    began_s = time.perf_counter()
+    picture = servable.preprocessor.decoded(photo.data, max_pixels=max_pixels)
     decoded_s = time.perf_counter()
-    array, geometry = servable.preprocessor(image_bgr, out)
+    array, geometry = servable.preprocessor(picture, out)
     done_s = time.perf_counter()
-    return Prepared(array, geometry, decoded_s - started_s, done_s - decoded_s)
+    return Prepared(array, geometry, began_s, decoded_s, done_s)
 
 
-def _share_out(spent_s: float, prepared: Sequence[Prepared], phases: Phases) -> None:
-    """Photos overlap, so the phases get the time that passed, in proportion to the work; waiting for a thread too."""
-    decode_s = sum(photo.decode_s for photo in prepared)
-    preprocess_s = sum(photo.preprocess_s for photo in prepared)
-    decode_share = decode_s / ((decode_s + preprocess_s) or 1.0)
-    phases.add("decode", spent_s * decode_share)
-    phases.add("preprocess", spent_s * (1 - decode_share))
+def _share_out(prepared: Sequence[Prepared], phases: Phases) -> None:
+    """Photos overlap: the time in which any was in work goes to decode and preprocess, in proportion to the work.
+
+    The rest is `thread`: before a thread was free for the first, and until the event loop took the results.
+    """
+    if len(prepared) == 1:
+        began_s, decoded_s, done_s = prepared[0].began_s, prepared[0].decoded_s, prepared[0].done_s
+    else:
+        began_s = min(photo.began_s for photo in prepared)
+        done_s = began_s + _busy_s(prepared)
+        decode_s = sum(photo.decoded_s - photo.began_s for photo in prepared)
+        work_s = sum(photo.done_s - photo.began_s for photo in prepared)
+        decoded_s = began_s + (done_s - began_s) * decode_s / (work_s or 1.0)
+    phases.mark_at("thread", began_s)
+    phases.mark_at("decode", decoded_s)
+    phases.mark_at("preprocess", done_s)
+    phases.mark("thread")
+
+
+def _busy_s(prepared: Sequence[Prepared]) -> float:
+    """For how long at least one photo was in work."""
+    busy_s, until_s = 0.0, 0.0
+    for photo in sorted(prepared, key=lambda photo: photo.began_s):
+        busy_s += max(0.0, photo.done_s - max(photo.began_s, until_s))
+        until_s = max(until_s, photo.done_s)
+    return busy_s
 
 
 def _can_be_stacked(prepared: Sequence[Prepared]) -> bool:

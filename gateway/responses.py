@@ -10,21 +10,20 @@ from gateway.http_errors import STATUS_BY_KIND
 from gateway.media_types import JSON, PICTURES
 
 
-def wire_prediction(prediction: predictor.Prediction, timings_ms: dict[str, float]) -> Prediction:
-    """The typed answer; what does not apply to the task is left unset."""
+def plain_prediction(prediction: predictor.Prediction, timings_ms: dict[str, float]) -> dict[str, object]:
+    """A `clients.results.Prediction` as plain values; what does not apply to the task is left out.
+
+    They come from the heads as they must be: to build the typed answer first would take as long again.
+    """
     labels = prediction.contract.labels
-    # From plain values in one go: half the time of building the parts one by one, and as typed.
-    return Prediction.model_validate(
-        {
-            "model": prediction.model,
-            "version": prediction.version,
-            "results": [
-                plain_photo_result(finding.name, finding.photo_hw, finding.found, labels)
-                for finding in prediction.findings
-            ],
-            "timings_ms": timings_ms,
-        }
-    )
+    return {
+        "model": prediction.model,
+        "version": prediction.version,
+        "results": [
+            plain_photo_result(finding.name, finding.photo_hw, finding.found, labels) for finding in prediction.findings
+        ],
+        "timings_ms": timings_ms,
+    }
 
 
 def wire_model(served: ServedModel) -> Model:
@@ -68,11 +67,17 @@ _EXAMPLE = {
     ],
     "timings_ms": {
         "receive": 0.21,
+        "slot": 0.04,
+        "thread": 0.18,
         "decode": 5.31,
         "preprocess": 1.04,
-        "infer": 38.6,
+        "serialise": 0.09,
+        "queue": 0.05,
+        "compute": 37.71,
+        "transport": 0.67,
+        "deserialise": 0.08,
         "postprocess": 0.19,
-        "total": 45.62,
+        "total": 45.58,
     },
 }
 

@@ -4,12 +4,15 @@ import difflib
 import os
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from clients.addresses import DEFAULT_TRITON
+from gateway import tracing
+from gateway.decoder import DecoderError, DecoderName, require_installed
 
 PREFIX = "GATEWAY_"
+MAX_WORKERS = 64
 
 
 class SettingsError(Exception):
@@ -27,8 +30,11 @@ class Settings(BaseSettings):
     triton: Annotated[str, Field(pattern=r"^[^\s/:]+:\d+$|^\[[0-9a-fA-F:]+\]:\d+$")] = Field(
         DEFAULT_TRITON, description="host:port of Triton's gRPC"
     )
+    workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = Field(
+        1, description="processes that serve together on the two ports"
+    )
     permits: Annotated[int, Field(ge=1)] = Field(
-        16, description="requests that may be in work at once; one more is answered 429"
+        16, description="requests that may be in work at once, in each worker; one more is answered 429"
     )
     max_body_bytes: Annotated[int, Field(ge=1)] = Field(
         20 * 1024 * 1024, description="bytes of a request body; more is answered 413"
@@ -41,8 +47,8 @@ class Settings(BaseSettings):
         10.0, description="seconds for a request from its first byte to its answer, the upload included"
     )
     decode_threads: Annotated[int, Field(ge=1, le=256)] = Field(
-        default_factory=lambda: os.cpu_count() or 1,
-        description="threads that decode and resize photos; as many as there are processors if not set",
+        default_factory=lambda given: _processors_each(given.get("workers", 1)),
+        description="threads of each worker that decode and resize photos; the workers share the processors if not set",
     )
     refresh_s: Annotated[float, Field(gt=0, le=3600)] = Field(
         1.0, description="seconds between two looks at Triton's repository"
@@ -50,20 +56,36 @@ class Settings(BaseSettings):
     shared_memory: Literal["auto", "off"] = Field(
         "auto", description="photos reach a Triton on this machine through /dev/shm where that works; off: never"
     )
+    decoder: DecoderName = Field(
+        "auto", description="what decodes JPEGs; auto: the fastest that is exact; nvimgcodec: NVIDIA's, on its device"
+    )
+    telemetry: Literal["auto", "off"] = Field(
+        "auto", description="the device's load, temperatures and power in /metrics, where tegrastats or jtop tells them"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 
+    @field_validator("decoder")
+    @classmethod
+    def _is_installed(cls, decoder: DecoderName) -> DecoderName:
+        try:
+            require_installed(decoder)
+        except DecoderError as exc:
+            raise ValueError(str(exc)) from exc
+        return decoder
 
-def settings_from_environment() -> Settings:
-    """Read the settings.
+
+def settings_from_environment(**given: object) -> Settings:
+    """Read the settings; those `given` count for more.
 
     Raises:
         SettingsError: naming each variable that is unknown or has a wrong value, and what would be right.
     """
     known = [variable_of(name) for name in Settings.model_fields]
     # pydantic-settings looks up the names it knows, in capitals or not, and never sees the others.
-    problems = [_unknown(name, known) for name in os.environ if name.upper().startswith(PREFIX) and name not in known]
+    problems = tracing.problems()
+    problems += [_unknown(name, known) for name in os.environ if name.upper().startswith(PREFIX) and name not in known]
     try:
-        settings = Settings()
+        settings = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as exc:
         problems += [_wrong(str(error["loc"][0]), error["input"], error["msg"]) for error in exc.errors()]
         raise SettingsError("\n".join(problems)) from exc
@@ -75,6 +97,10 @@ def settings_from_environment() -> Settings:
 def variable_of(name: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + name.upper()
+
+
+def _processors_each(workers: int) -> int:
+    return -(-(os.cpu_count() or 1) // workers)
 
 
 def _unknown(name: str, known: list[str]) -> str:

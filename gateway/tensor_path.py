@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from clients.phases import Phases
 from clients.regions import layout_from_contract
 from clients.triton import Inference, TritonClient
 from clients.triton_errors import region_is_lost
@@ -21,6 +22,7 @@ from gateway.preparation import images_per_call
 from gateway.retired import Retired
 from gateway.segments import Owner, swept
 from gateway.slots import IDLE_S, Slot, Slots
+from gateway.statistics import Statistics
 from gateway.threads import in_threads
 from vision.contract import Contract
 from vision.errors import BackendFailure, DeadlineExceeded
@@ -50,12 +52,16 @@ class TensorPath:
         *,
         limit: int,
         sent: Callable[[str, Way], None],
+        statistics: Statistics,
     ) -> None:
-        """Without slots until `open`; `limit` bounds them, and `sent` is told the model and way of every call."""
+        """Without slots until `open`; `limit` bounds them, `sent` is told the model and way of every call, and
+        `statistics` what its call took.
+        """
         self._triton = triton
         self._threads = threads
         self._limit = limit
         self._sent = sent
+        self._statistics = statistics
         self._retired = Retired(triton)
         self._slots: Slots | None = None
         self._safe = False
@@ -114,19 +120,35 @@ class TensorPath:
         finally:
             self._give_back(taken)
 
-    async def infer(self, servable: Servable, batch: NDArray[Any], slot: Slot | None, *, timeout_s: float) -> Inference:
+    async def infer(
+        self, servable: Servable, batch: NDArray[Any], slot: Slot | None, phases: Phases, *, timeout_s: float
+    ) -> Inference:
         """Run `batch`; in a `slot` where it lies in one. Its outputs may lie there, too: read them before it is given
         back.
+
+        The time goes to the phases slot (having Triton map it), serialise, queue, compute, transport, deserialise.
 
         Raises:
             As `TritonClient.infer` does.
         """
-        ask = partial(self._triton.infer, servable.name, servable.version, servable.contract, batch)
+        called = servable.name, servable.version
+        before, until_s = self._statistics.seen(called), time.monotonic() + timeout_s
+        inference = await self._inferred(servable, batch, slot, phases, timeout_s)
+        await self._statistics.divide(called, before, phases, until_s)
+        return inference
+
+    async def _inferred(
+        self, servable: Servable, batch: NDArray[Any], slot: Slot | None, phases: Phases, timeout_s: float
+    ) -> Inference:
+        ask = partial(self._triton.infer, servable.name, servable.version, servable.contract, batch, phases=phases)
         until_s = time.monotonic() + timeout_s
         layout = None if slot is None else layout_from_contract(servable.contract, len(batch))
         for _ in range(2):
+            was_registered = slot is None or slot.registered
             if slot is None or layout is None or not await self._registered(slot, until_s - time.monotonic()):
                 break
+            if not was_registered:
+                phases.mark("slot")
             left_s = until_s - time.monotonic()
             slot.at_triton = left_s > 0  # else nothing is sent
             try:

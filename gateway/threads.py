@@ -16,6 +16,8 @@ async def in_threads(threads: Executor, jobs: Sequence[Callable[[], T]]) -> list
     """
     futures = [threads.submit(job) for job in jobs]
     try:
+        if len(futures) == 1:
+            return [await asyncio.wrap_future(futures[0])]
         return await asyncio.gather(*map(asyncio.wrap_future, futures))
     finally:
         if running := [future for future in futures if not (future.cancel() or future.done())]:

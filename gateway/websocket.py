@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -19,7 +19,7 @@ from gateway.frames import PARAMETER, Frames, mode_from_word
 from gateway.gone import CallerGone
 from gateway.options import options_from_query
 from gateway.photo import Photo
-from gateway.responses import wire_prediction
+from gateway.responses import plain_prediction
 from gateway.service import Service
 from gateway.unforeseen import unforeseen
 from vision.errors import InvalidArgument, InvalidImage, UnknownPath, WireError
@@ -71,7 +71,7 @@ async def _answer(
 ) -> None:
     async for frame in frames:
         try:
-            answer = await _prediction(frame.data, service, model, options)
+            answer = await _prediction(frame.data, service, model, options, websocket.headers)
         except WireError as exc:
             answer = {"error": exc.kind, "detail": exc.detail}
         except Exception:
@@ -82,15 +82,17 @@ async def _answer(
         await websocket.send_text(json.dumps(answer | {"frame": frame.number, "dropped": frame.dropped}))
 
 
-async def _prediction(photo: Photo | None, service: Service, model: str, options: Options) -> dict[str, object]:
-    with admitted(service, model, TRANSPORT) as admission:
+async def _prediction(
+    photo: Photo | None, service: Service, model: str, options: Options, headers: Mapping[str, str]
+) -> dict[str, object]:
+    with admitted(service, model, TRANSPORT, headers=headers) as admission:
         deadline, phases = admission.deadline, admission.phases
         if photo is None:
             raise InvalidArgument("the message is text; send each photo as one binary message")
         if not photo.data:
             raise InvalidImage("the message is empty; send each photo as one binary message")
         prediction = await service.predictor.predict(model, [photo], options, deadline, phases)
-        return wire_prediction(prediction, phases.milliseconds()).model_dump(mode="json", exclude_unset=True)
+        return plain_prediction(prediction, phases.milliseconds())
 
 
 def _asked(pairs: Sequence[tuple[str, str]]) -> tuple[Mode, Options]:

@@ -7,6 +7,7 @@ tests/triton/test_fake.py sees a real Triton say.
 import asyncio
 import json
 import mmap
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,7 @@ class Received:
     version: str
     batch: NDArray[Any]
     timeout_us: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,19 +60,30 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     """`async with FakeTriton({"tiny": FakeModel(contract)}) as fake:` listens on `fake.address`.
 
     `failure` names a recorded situation ("queue full", "model raised", …), with which every inference is answered
-    until it is None again. `delay_s` comes before every inference; `hangs` never answers one, `empty`
+    until it is None again. `delay_s` comes before every inference; `hangs` answers none while it is set, `empty`
     answers with shapes but no bytes, as the Python backend does with NumPy 2. `stop` and `start` keep the port.
     """
 
     models: dict[str, FakeModel] = field(default_factory=dict)
     failure: str | None = None
     delay_s: float = 0.0
+    queue_s: float = 0.0
+    compute_s: float = 0.0
+    """What its statistics tell of every inference, whatever it took."""
+    counted: dict[str, Any] = field(default_factory=dict)
+    """InferStatistics by model."""
+    looks_s: list[float] = field(default_factory=list)
+    """When it was asked for statistics (`time.monotonic`), which takes `look_s`, and fails with `look_failure`."""
+    look_s: float = 0.0
+    look_failure: str | None = None
     hangs: bool = False
     empty: bool = False
     live: bool = True
     received: list[Received] = field(default_factory=list)
     running: int = 0
     """Inferences in progress."""
+    cancelled: int = 0
+    """Inferences that were, by who asked or by a deadline."""
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by the first inference that arrives; clear it to wait for another."""
     regions: dict[str, mmap.mmap] = field(default_factory=dict)
@@ -150,6 +163,9 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         self.entered.set()
         try:
             return await self._inferred(request, context)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
         finally:
             self.running -= 1
 
@@ -175,10 +191,11 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
             content = request.raw_input_contents[0]
         batch = np.frombuffer(content, DTYPES[tensor.datatype]).reshape(tuple(tensor.shape))
         timeout_us = request.parameters["timeout"].int64_param
-        self.received.append(Received(request.model_name, request.model_version, batch, timeout_us))
+        metadata = dict(context.invocation_metadata())
+        self.received.append(Received(request.model_name, request.model_version, batch, timeout_us, metadata))
         await asyncio.sleep(self.delay_s)
-        if self.hangs:
-            await asyncio.Event().wait()
+        while self.hangs:  # noqa: ASYNC110 - tests set it from another thread
+            await asyncio.sleep(0.005)
         if self.failure is not None:
             await self._fail(self.failure, context)
         response = service_pb2.ModelInferResponse(model_name=request.model_name, model_version=model.version)
@@ -190,7 +207,29 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
             if place is not None and not self.empty:
                 place[: array.nbytes] = array.tobytes()
             response.raw_output_contents.append(b"" if self.empty or place is not None else array.tobytes())
+        self._count(request.model_name)
         return response
+
+    async def ModelStatistics(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.looks_s.append(time.monotonic())
+        await asyncio.sleep(self.look_s)
+        if self.look_failure is not None:
+            await self._fail(self.look_failure, context)
+        model = await self._model(request.name, context)
+        answer = service_pb2.ModelStatisticsResponse()
+        found = answer.model_stats.add(name=request.name, version=model.version)
+        found.inference_stats.CopyFrom(self._statistics(request.name))
+        return answer
+
+    def _statistics(self, model: str) -> Any:
+        return self.counted.setdefault(model, service_pb2.InferStatistics())
+
+    def _count(self, model: str) -> None:
+        found = self._statistics(model)
+        compute = found.compute_infer
+        for duration, seconds in ((found.success, 0.0), (found.queue, self.queue_s), (compute, self.compute_s)):
+            duration.count += 1
+            duration.ns += round(seconds * 1e9)
 
     async def _place(self, tensor: Any, context: Any) -> memoryview | None:
         """Where a tensor of the request lies in shared memory; None where it does not."""

@@ -35,7 +35,9 @@ def require_triton() -> None:
 class LocalTriton:
     """One tritonserver process. Ports stay the same when it is started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        """`arguments` are for the launcher."""
+        self._arguments = arguments
         self.repository = folder / "models"
         self.repository.mkdir(parents=True)
         self.grpc_port, self.http_port, self.metrics_port = free_ports(3)
@@ -53,7 +55,15 @@ class LocalTriton:
     def start(self, *load: str) -> None:
         """Start it with these models and those that were loaded when it ended, and wait until it answers."""
         self._loaded.update(load)
-        command: list[str | Path] = [PYTHON, LAUNCHER, "--model-repository", self.repository, "--state", self._state]
+        command: list[str | Path] = [
+            PYTHON,
+            LAUNCHER,
+            "--model-repository",
+            self.repository,
+            "--state",
+            self._state,
+            *self._arguments,
+        ]
         for kind in ("grpc", "http", "metrics"):
             command += [f"--{kind}-port", str(getattr(self, f"{kind}_port"))]
         for name in sorted(self._loaded):

@@ -1,4 +1,4 @@
-"""`load` and `unload`: have Triton load or unload a model."""
+"""`load` and `unload`: have Triton load or unload a model; `load` also with other settings, for a while."""
 
 import argparse
 import asyncio
@@ -6,8 +6,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from clients.addresses import DEFAULT_TRITON
+from clients.commands.arguments import none_or_more, one_or_more
 from clients.commands.output import complain, say
 from vision.errors import BackendFailure, UnknownModel
+from vision.serving import ServingSettings, batch_sizes
 
 if TYPE_CHECKING:
     from clients.triton import TritonClient
@@ -15,11 +17,22 @@ if TYPE_CHECKING:
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add both commands."""
-    for action in ("load", "unload"):
-        parser = commands.add_parser(action, help=f"have Triton {action} a model")
+    load = commands.add_parser(
+        "load",
+        help="have Triton load a model",
+        description="Have Triton load a model, or load it again with what its folder now holds. Settings count until"
+        " it is loaded again, or Triton restarts; to keep them: python -m builder configure.",
+    )
+    unload = commands.add_parser("unload", help="have Triton unload a model")
+    for action, parser in {"load": load, "unload": unload}.items():
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("--triton", default=DEFAULT_TRITON, metavar="HOST:PORT", help="its gRPC (%(default)s)")
         parser.set_defaults(command=run, action=action)
+    add = load.add_argument
+    add("--instances", type=one_or_more, metavar="N", help="copies that run side by side")
+    add("--threads", type=none_or_more, metavar="N", help="cores a copy may use; 0 is all")
+    add("--preferred-batch", type=batch_sizes, metavar="4,8", help="batches to run as soon as they are full")
+    add("--queue-delay-us", type=none_or_more, metavar="N", help="microseconds to wait for others to make up a batch")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -30,18 +43,27 @@ def run(options: argparse.Namespace) -> int:
         complain(f"{options.action} needs Triton's client ({exc}): install jetserve with its `triton` extra")
         return 1
 
-    async def control() -> None:
+    async def control() -> str:
         async with TritonClient(options.triton) as triton:
-            await (triton.load(options.name) if options.action == "load" else _unload(triton, options.name))
+            return await (_load if options.action == "load" else _unload)(triton, options)
 
-    asyncio.run(control())
-    say(f"{options.name}: {options.action}ed")
+    say(asyncio.run(control()))
     return 0
 
 
-async def _unload(triton: "TritonClient", name: str) -> None:
+async def _load(triton: "TritonClient", options: argparse.Namespace) -> str:
+    settings = ServingSettings.of(**{name: getattr(options, name) for name in ServingSettings.model_fields})
+    await triton.load(options.name, settings)
+    if settings.is_empty:
+        return f"{options.name}: loaded"
+    told = ", ".join(f"{name} {value}" for name, value in (await triton.serving(options.name)).told().items())
+    return f"{options.name}: loaded, until the next load with {told}"
+
+
+async def _unload(triton: "TritonClient", options: argparse.Namespace) -> str:
     """Unload a model that is there: to Triton a name that it never heard is no error."""
     with suppress(BackendFailure):  # a repository that cannot be listed is no reason not to unload
-        if name not in {model.name for model in await triton.models()}:
-            raise UnknownModel(f"there is no model {name!r} in the repository of {triton.address}")
-    await triton.unload(name)
+        if options.name not in {model.name for model in await triton.models()}:
+            raise UnknownModel(f"there is no model {options.name!r} in the repository of {triton.address}")
+    await triton.unload(options.name)
+    return f"{options.name}: unloaded"

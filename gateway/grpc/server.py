@@ -14,6 +14,7 @@ from gateway.grpc.health import Health
 from gateway.grpc.interceptors import OpenCalls, Replaced
 from gateway.grpc.servicer import SERVICE_NAME, Servicer, handlers
 from gateway.service import Service
+from gateway.settings import Settings
 
 HEAD_BYTES = 64 * 1024
 """What a message may have beside its photos."""
@@ -58,7 +59,7 @@ async def serving(service: Service) -> AsyncIterator[Running]:
     open_calls = OpenCalls(OPEN_CALLS, settings.deadline_s)
     servicer, healths = Servicer(service), Health(service)
     replaced = Replaced({f"/{SERVICE_NAME}/{name}": handler for name, handler in handlers(servicer).items()})
-    server = grpc.aio.server(interceptors=(open_calls, replaced), options=_options(settings.max_body_bytes))
+    server = grpc.aio.server(interceptors=(open_calls, replaced), options=_options(settings))
     service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
     reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -100,14 +101,15 @@ def _listening(server: grpc.aio.Server, host: str, port: int) -> int:
     return listening
 
 
-def _options(max_body_bytes: int) -> list[tuple[str, int]]:
+def _options(settings: Settings) -> list[tuple[str, int]]:
     return [
-        ("grpc.max_receive_message_length", max_body_bytes + HEAD_BYTES),
+        ("grpc.max_receive_message_length", settings.max_body_bytes + HEAD_BYTES),
         ("grpc.max_send_message_length", -1),
         # What is kept of a message that no method receives yet. By default gRPC measures the line and takes megabytes.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", AHEAD_BYTES),
-        ("grpc.so_reuseport", 0),  # or two gateways would share a port, and neither know
+        # Only workers, whose `workers` keeps the port: else two gateways would share it, and neither know.
+        ("grpc.so_reuseport", int(settings.workers > 1)),
         # Cameras vanish without a word: who answers no ping for 15 s is gone. Callers may ping as often.
         ("grpc.keepalive_time_ms", 10_000),
         ("grpc.keepalive_timeout_ms", 5_000),

@@ -19,12 +19,10 @@ from gateway.grpc.messages import (
     request_from_message,
 )
 from gateway.oip import inference, metadata
-from gateway.phases import server_timing
+from gateway.phases import timing_headers
 from gateway.service import Service
 
 SERVICE_NAME: str = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
-TIMING_KEY = "server-timing"
-"""Trailing metadata of an answer: the phases, as HTTP's header of that name has them."""
 
 
 class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  # no stubs
@@ -60,10 +58,11 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
 
     def ModelStreamInfer(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:  # noqa: N802
         """Requests as serialised messages, still to be received one by one."""
-        return stream.answers(requests, self._service)
+        return stream.answers(requests, self._service, dict(context.invocation_metadata()))
 
     async def _inferred(self, requests: AsyncIterator[bytes], context: Any) -> Any:
-        with admitted(self._service, "", "grpc", context.time_remaining()) as admission:
+        headers = dict(context.invocation_metadata())
+        with admitted(self._service, "", "grpc", context.time_remaining(), headers) as admission:
             async with admission.deadline.over("the photo was arriving"):
                 with admission.phases.of("receive"):
                     data = await anext(requests, None)
@@ -73,9 +72,9 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
             del data  # copied into the message; the photos are copied out of it
             request = request_from_message(message)
             del message
-            answer = await inference.answer(self._service, request, admission)
-        context.set_trailing_metadata(((TIMING_KEY, server_timing(admission.phases.milliseconds())),))
-        return message_from_answer(answer)
+            answered = message_from_answer(await inference.answer(self._service, request, admission))
+            context.set_trailing_metadata(tuple(timing_headers(admission.phases).items()))
+        return answered
 
 
 def handlers(servicer: Servicer) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """ModelStreamInfer: photos as they come in, what is on each out."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from tritonclient.grpc import service_pb2
@@ -13,6 +13,7 @@ from gateway.admission import Transport, admitted
 from gateway.frames import PARAMETER, Frame, Frames, mode_from_word
 from gateway.grpc.errors import error_from_exception
 from gateway.grpc.messages import message_from_answer, message_from_bytes, parameters_from_message, request_from_message
+from gateway.metrics import Counted
 from gateway.oip import inference
 from gateway.service import Service
 from vision.errors import InvalidArgument
@@ -22,7 +23,7 @@ FRAME, DROPPED, KIND = "frame", "dropped", "kind"
 """Response parameters: the request's number in the stream, how many were dropped since the last answer, what failed."""
 
 
-async def answers(requests: AsyncIterator[bytes], service: Service) -> AsyncIterator[Any]:
+async def answers(requests: AsyncIterator[bytes], service: Service, headers: Mapping[str, str]) -> AsyncIterator[Any]:
     """A ModelStreamInferResponse for each ModelInferRequest, given serialised, until there are no more.
 
     One that fails is answered with its error, and the stream goes on. Where the latest wins, requests that are dropped
@@ -38,7 +39,7 @@ async def answers(requests: AsyncIterator[bytes], service: Service) -> AsyncIter
     reading = asyncio.create_task(_read(requests, frames))
     try:
         async for frame in frames:
-            yield await _answer(frame, mode, service)
+            yield await _answer(frame, mode, service, headers)
             del frame
         await reading
     finally:
@@ -57,17 +58,16 @@ async def _read(requests: AsyncIterator[bytes], frames: Frames[bytes]) -> None:
         frames.close()
 
 
-async def _answer(frame: Frame[bytes], mode: Mode, service: Service) -> Any:
+async def _answer(frame: Frame[bytes], mode: Mode, service: Service, headers: Mapping[str, str]) -> Any:
     response = service_pb2.ModelStreamInferResponse()
     answered = response.infer_response
     try:
         message = _message(frame.data, service)
         answered.model_name, answered.id = message.model_name, message.id
-        with admitted(service, message.model_name, TRANSPORT) as admission:
+        with admitted(service, message.model_name, TRANSPORT, headers=headers) as admission:
             _take_mode(message, mode)
             request = request_from_message(message)
-            answer = await inference.answer(service, request, admission)
-        answered.CopyFrom(message_from_answer(answer))
+            answered.CopyFrom(message_from_answer(await inference.answer(service, request, admission)))
     except Exception as exc:  # noqa: BLE001 - whatever it is, it is this frame's, and the stream goes on
         error = error_from_exception(exc)
         response.error_message = error.detail
@@ -82,7 +82,7 @@ def _message(data: bytes, service: Service) -> Any:
     try:
         return message_from_bytes(data)
     except InvalidArgument:
-        with service.metrics.request("", TRANSPORT, Phases()):
+        with service.metrics.request(Counted(""), TRANSPORT, Phases()):
             raise
 
 

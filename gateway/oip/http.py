@@ -16,7 +16,7 @@ from gateway.deadline import Deadline
 from gateway.media_types import JSON, UNDECLARED
 from gateway.oip import inference, metadata
 from gateway.oip.json_form import body_from_answer, ready_from_body, request_from_body
-from gateway.phases import server_timing
+from gateway.phases import timing_headers
 from gateway.service import Service
 from vision.errors import InvalidArgument, ModelNotReady
 
@@ -81,7 +81,7 @@ async def repository_index(request: Request) -> Response:
 async def infer(request: Request, model: str, version: str = "") -> Response:
     """What is on photos, as tensors: in JSON, or behind it as bytes."""
     service = _service(request)
-    with admitted(service, model, "oip-http") as admission:
+    with admitted(service, model, "oip-http", headers=request.headers) as admission:
         header_bytes = _header_bytes(request)
         async with admission.deadline.over("the model was looked up"):
             servable = await service.catalogue.servable(model)
@@ -103,7 +103,7 @@ async def _received(request: Request, admission: Admitted) -> bytes:
 
 def _answered(answer: inference.InferAnswer, binary: set[str], admission: Admitted) -> Response:
     content, header_bytes = body_from_answer(answer, binary)
-    headers = {"server-timing": server_timing(admission.phases.milliseconds())}
+    headers = timing_headers(admission.phases)
     if header_bytes is None:
         return Response(content, headers=headers, media_type=JSON)
     return Response(content, headers=headers | {HEADER_LENGTH: str(header_bytes)}, media_type=UNDECLARED)

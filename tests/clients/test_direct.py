@@ -86,7 +86,8 @@ def test_its_answers_are_the_gateways(real: LocalTriton, model: str, tmp_path: P
         for photo in photos:
             ours, theirs = direct.predict(photo, model), over_http.predict(photo, model)
             assert facts(ours) == facts(theirs)
-            assert list(ours.timings_ms) == ["decode", "preprocess", "infer", "postprocess", "total"]
+            phases = ["decode", "preprocess", "serialise", "transport", "deserialise", "postprocess", "total"]
+            assert list(ours.timings_ms) == phases
             found += len(ours.detections or ours.classes or ())
     assert found > 3
 

@@ -88,15 +88,18 @@ async def test_connections_are_as_many_as_requests_and_are_kept() -> None:
 async def test_who_is_cancelled_leaves_the_gateway(gateway: RunningGateway, fake: FakeTriton) -> None:
     """And the client can be used on."""
     async with AsyncGatewayClient(gateway.url) as client:
-        fake.delay_s = 2.0
+        fake.hangs = True
         try:
             predicting = asyncio.create_task(client.predict(RED, "colour"))
             await asyncio.to_thread(eventually, lambda: fake.running == 1, within_s=5)
             predicting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await predicting
+            await asyncio.to_thread(
+                eventually, lambda: 'outcome="caller_gone"' in gateway.http.get("/metrics").text, within_s=2
+            )
         finally:
-            fake.delay_s = 0.0
+            fake.hangs = False
         assert (await client.predict(RED, "colour")).classes
     eventually(lambda: fake.running == 0, within_s=1)
 

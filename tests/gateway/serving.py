@@ -15,7 +15,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.__main__ import Server, config_from_settings
+from gateway.http_server import Server, config_from_settings
 from gateway.service import Service
 from gateway.settings import Settings
 from tests.fake_triton import FakeModel, FakeTriton
@@ -127,10 +127,10 @@ def running(fake: F) -> Iterator[F]:
 
 @contextmanager
 def no_settings() -> Iterator[None]:
-    """An environment without `GATEWAY_…`: a developer may have some set, and `make` exports GATEWAY_PORT."""
+    """An environment without `GATEWAY_…` and `OTEL_…`: a developer may have some, and `make` exports GATEWAY_PORT."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.upper().startswith("GATEWAY_"):
+            if name.upper().startswith(("GATEWAY_", "OTEL_")):
                 patch.delenv(name)
         yield
 

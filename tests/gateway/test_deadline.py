@@ -27,3 +27,10 @@ async def test_phases_share_one_deadline() -> None:
     with pytest.raises(DeadlineExceeded):
         async with deadline.over("the second"):
             await asyncio.sleep(0.15)
+
+
+async def test_another_timeout_is_not_the_deadline() -> None:
+    """An error of what is done stays what it is; the caller is not told to wait longer for it."""
+    with pytest.raises(TimeoutError, match="of the disk"):
+        async with Deadline(5).over("the photo was read"):
+            raise TimeoutError("of the disk")

@@ -21,7 +21,7 @@ class Loads(TritonClient):
         self.end = asyncio.Event()
         self.error = error
 
-    async def load(self, name: str) -> None:
+    async def load(self, name: str, settings: object = None) -> None:
         self.names.append(name)
         await self.end.wait()
         if self.error is not None:

@@ -10,9 +10,10 @@ from clients.phases import Phases
 from clients.triton import TritonClient
 from gateway.catalogue import Catalogue
 from gateway.gone import CallerGone
-from gateway.metrics import Metrics
+from gateway.metrics import Counted, Metrics
 from gateway.permits import Permits
 from tests.fake_triton import FakeTriton
+from tests.gateway.phases import UNDIVIDED
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway, eventually, running_gateway, samples
 from tests.ports import free_ports
@@ -62,7 +63,7 @@ def test_requests_are_counted_by_how_they_end(faked: RunningGateway) -> None:
     found = samples(faked)
     assert found["gateway_requests_total", "colour", "ok", "http"] == 2
     assert found["gateway_requests_total", "colour", "invalid_image", "http"] == 1
-    for phase in ("receive", "decode", "preprocess", "infer", "postprocess", "total"):
+    for phase in UNDIVIDED:
         assert found["gateway_phase_seconds_count", "colour", phase] == 2
     assert found["gateway_permits",] == 16
     assert found["gateway_permits_taken",] == found["gateway_requests_in_flight",] == 0
@@ -77,7 +78,7 @@ def test_requests_are_counted_by_how_they_end(faked: RunningGateway) -> None:
 def test_a_request_that_is_cancelled_is_no_fault_of_the_gateway(ending: BaseException, outcome: str) -> None:
     """As when the gateway stops: an alarm on `internal` must mean a fault."""
     metrics = Metrics(Permits(1), Catalogue(TritonClient("127.0.0.1:1"), refresh_s=1))
-    with pytest.raises(type(ending)), metrics.request("colour", "http", Phases()):
+    with pytest.raises(type(ending)), metrics.request(Counted("colour"), "http", Phases()):
         raise ending
     assert f'outcome="{outcome}",transport="http"}} 1.0' in metrics.text().decode()
 

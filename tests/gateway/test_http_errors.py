@@ -97,11 +97,11 @@ def test_the_unforeseen_is_logged_with_its_traceback(
 ) -> None:
     """And the gateway goes on."""
 
-    def broken() -> bytes:
+    async def broken() -> bytes:
         raise RuntimeError("the inside")
 
     with monkeypatch.context() as patched, caplog.at_level(logging.ERROR):
-        patched.setattr(faked.service.metrics, "text", broken)
+        patched.setattr(faked.service.metrics.exposition, "shown", broken)
         response = faked.http.get("/metrics")
         eventually(lambda: "the inside" in caplog.text, within_s=5)
     assert "Traceback" in caplog.text

@@ -1,5 +1,8 @@
+import gc
 import socket
+import struct
 import time
+import weakref
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -9,7 +12,7 @@ from gateway import http_protocol
 from gateway.http_protocol import UPGRADE, without_upgrade
 from tests.fake_triton import FakeModel
 from tests.gateway.photos import encoded
-from tests.gateway.serving import RunningGateway, running_fake, running_gateway
+from tests.gateway.serving import RunningGateway, eventually, running_fake, running_gateway
 from tests.tiny_models import colour_contract
 
 BODY = b"\r\nUpgrade: a line of the photo"
@@ -67,6 +70,30 @@ def test_who_asks_nothing_is_hung_up_on(said: bytes, monkeypatch: pytest.MonkeyP
         while connection.recv(65536):
             pass
         assert 0.2 < time.monotonic() - begin < 5
+
+
+def test_a_connection_that_breaks_off_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing holds it until the time is over that an idle connection has."""
+    lost: weakref.WeakSet[http_protocol.Protocol] = weakref.WeakSet()
+    connection_lost = http_protocol.Protocol.connection_lost
+
+    def losing(protocol: http_protocol.Protocol, exc: Exception | None) -> None:
+        assert isinstance(exc, ConnectionResetError)
+        lost.add(protocol)
+        connection_lost(protocol, exc)
+        ended.append(1)
+
+    ended: list[int] = []
+    with running_gateway("127.0.0.1:9") as gateway:
+        monkeypatch.setattr(http_protocol.Protocol, "connection_lost", losing)
+        for _ in range(3):
+            with connected(gateway) as connection:
+                connection.sendall(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n")
+                assert connection.recv(65536)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by a reset
+        eventually(lambda: len(ended) == 3, within_s=5)
+        eventually(lambda: gc.collect() >= 0 and not lost, within_s=2)
+        monkeypatch.setattr(http_protocol.Protocol, "connection_lost", connection_lost)
 
 
 def test_a_head_without_an_end_is_refused() -> None:

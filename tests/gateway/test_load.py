@@ -116,31 +116,37 @@ def test_a_caller_who_leaves_during_the_upload_gives_the_permit_back(fake: FakeT
 
 
 def test_a_caller_who_leaves_while_the_model_works_gives_the_permit_back(fake: FakeTriton) -> None:
-    """And the call to Triton is cancelled: nobody waits for its answer."""
+    """As soon as the model has ended, and the call to Triton is not cancelled: a Triton may crash of that."""
     fake.hangs = True
     with running_gateway(fake.address, permits=1) as gateway:
         with connection(gateway) as leaver:
             leaver.sendall(head_of_request(len(PHOTO)) + PHOTO)
             eventually(lambda: fake.running == 1, within_s=5)
-        eventually(lambda: gateway.service.permits.taken == 0, within_s=1)
-        eventually(lambda: fake.running == 0, within_s=1)
+        eventually(lambda: "gateway_requests_in_flight 0.0" in gateway.http.get("/metrics").text, within_s=1)
+        assert 'outcome="caller_gone"' in gateway.http.get("/metrics").text
+        assert gateway.predict("colour", PHOTO).status_code == 429
+        assert fake.running == gateway.service.permits.taken == 1
         fake.hangs = False
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=1)
+        assert (fake.running, fake.cancelled) == (0, 0)
         assert gateway.predict("colour", PHOTO).status_code == 200
 
 
-@pytest.mark.parametrize(("module", "accept"), [("preparation", "application/json"), ("predictor", "image/jpeg")])
+@pytest.mark.parametrize(
+    ("module", "accept"), [("vision.transforms", "application/json"), ("gateway.predictor", "image/jpeg")]
+)
 def test_a_permit_is_not_free_before_its_thread_is(
     fake: FakeTriton, monkeypatch: pytest.MonkeyPatch, module: str, accept: str
 ) -> None:
     """Callers who hang up while pixels are worked on must not bring more photos into work than there are permits."""
     started, released = threading.Event(), threading.Event()
 
-    def slow(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
+    def slow(data: bytes, **options: Any) -> NDArray[np.uint8]:
         started.set()
         released.wait(10)
-        return image_from_bytes(data, max_pixels=max_pixels)
+        return image_from_bytes(data, **options)
 
-    monkeypatch.setattr(f"gateway.{module}.image_from_bytes", slow)
+    monkeypatch.setattr(f"{module}.image_from_bytes", slow)
     with running_gateway(fake.address, permits=1) as gateway:
         with connection(gateway) as leaver:
             leaver.sendall(head_of_request(len(PHOTO), accept) + PHOTO)
@@ -188,7 +194,10 @@ def test_a_model_that_does_not_answer_is_a_504(fake: FakeTriton) -> None:
         response = gateway.predict("colour", PHOTO)
         assert (response.status_code, response.json()["error"]) == (504, "deadline_exceeded")
         assert 0 < fake.received[0].timeout_us <= 300_000
+        assert fake.running == gateway.service.permits.taken == 1
         fake.hangs = False
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=1)
+        assert (fake.running, fake.cancelled) == (0, 0)
         assert gateway.predict("colour", PHOTO).status_code == 200
 
 

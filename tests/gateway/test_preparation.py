@@ -1,6 +1,7 @@
 """Photos to batches: cut at what the model takes, in order, one by one where sizes differ."""
 
 import threading
+import time
 import weakref
 from typing import Any
 
@@ -90,8 +91,8 @@ def test_no_decoded_photo_is_kept_while_the_model_works(
     decoded: list[weakref.ref[NDArray[np.uint8]]] = []
     kept: list[int] = []
 
-    def watched(data: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
-        image = image_from_bytes(data, max_pixels=max_pixels)
+    def watched(data: bytes, **options: Any) -> NDArray[np.uint8]:
+        image = image_from_bytes(data, **options)
         decoded.append(weakref.ref(image))
         return image
 
@@ -99,7 +100,7 @@ def test_no_decoded_photo_is_kept_while_the_model_works(
         kept.append(sum(image() is not None for image in decoded))
         return {"scores": np.zeros((len(batch), 3), np.float32)}
 
-    monkeypatch.setattr("gateway.preparation.image_from_bytes", watched)
+    monkeypatch.setattr("vision.transforms.image_from_bytes", watched)
     fake.models["colour"].answer = answer
     response = faked.predict("colour", encoded(40, 40), accept="image/jpeg")
     assert response.headers["content-type"] == "image/jpeg"
@@ -139,7 +140,12 @@ def test_time_is_shared_out_in_proportion_to_the_work() -> None:
     from vision.transforms import Geometry
 
     geometry = Geometry((1, 1), (1.0, 1.0), (0.0, 0.0))
-    photos = [Prepared(np.zeros(1), geometry, decode_s=0.3, preprocess_s=0.1) for _ in range(4)]
     phases = Phases()
-    _share_out(0.8, photos, phases)
-    assert phases.seconds() == pytest.approx({"decode": 0.6, "preprocess": 0.2})
+    begun_s = phases.began_s = time.perf_counter() - 2
+    # Two threads, after 0.1 s without one, and 0.2 s in which both were with other requests.
+    begins_s = [begun_s + after_s for after_s in (0.1, 0.1, 0.7, 0.7)]
+    photos = [Prepared(np.zeros(1), geometry, began, began + 0.3, began + 0.4) for began in begins_s]
+    _share_out(photos, phases)
+    spent_s = phases.seconds()
+    assert (spent_s["decode"], spent_s["preprocess"]) == pytest.approx((0.6, 0.2))
+    assert spent_s["thread"] == pytest.approx(time.perf_counter() - begun_s - 0.8, abs=0.01)

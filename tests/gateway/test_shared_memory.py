@@ -28,6 +28,7 @@ from gateway import slots as slots_module
 from gateway.deadline import Deadline
 from gateway.segments import PREFIX, SHM, Owner
 from gateway.slots import Slot, Slots
+from gateway.statistics import Statistics
 from gateway.tensor_path import TensorPath
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.gateway.photos import encoded
@@ -272,7 +273,7 @@ def test_a_slot_is_not_used_again_while_the_model_may_write_there(models: LocalT
 @pytest.mark.triton
 def test_callers_who_leave_do_not_use_up_the_memory(models: LocalTriton, gate: Path) -> None:
     """Where Triton has not let go of as many slots as there may be, photos go by gRPC until it has."""
-    with running_gateway(models.address, permits=1, deadline_s=0.3) as gateway:
+    with running_gateway(models.address, permits=4, deadline_s=0.3) as gateway:
         tensors = gateway.service.predictor._tensors
         tensors._limit = 1  # of those whose callers left, one is at work for sure
         statuses = [gateway.predict("shm_waits", PHOTOS[0], "image/png").status_code for _ in range(4)]
@@ -595,7 +596,8 @@ async def test_a_request_that_finds_too_few_slots_keeps_none() -> None:
     contract = colour_contract(max_batch=1)
     async with TritonClient("127.0.0.1:1") as triton:
         with ThreadPoolExecutor(1) as threads:
-            tensors = TensorPath(triton, threads, limit=2, sent=lambda model, way: None)
+            statistics = Statistics(triton)
+            tensors = TensorPath(triton, threads, limit=2, sent=lambda model, way: None, statistics=statistics)
             tensors.open()
             async with (
                 tensors.slots_for(contract, 1, Deadline(5)) as first,

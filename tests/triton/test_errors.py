@@ -11,7 +11,7 @@ from clients.triton_errors import OTHER, ROWS, error_from_status, row_of
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.local_triton import ROOT, LocalTriton
 from tests.triton.situations import CONTRACT, RECORD, SITUATIONS, infer, prepare, said
-from vision.errors import CapacityError, WireError, wire_errors
+from vision.errors import CapacityError, DeadlineExceeded, WireError, wire_errors
 
 RECORDED = json.loads(RECORD.read_text())
 
@@ -87,14 +87,18 @@ async def test_a_closed_client_says_so() -> None:
 
 
 @pytest.mark.anyio
-async def test_cancellation_passes() -> None:
-    """A cancelled request is cancelled in Triton too, and is no error of ours."""
+async def test_who_is_cancelled_leaves_triton_to_end_it() -> None:
+    """Cancellation is no error of ours, and does not reach Triton, which may crash of it; the same at the deadline."""
     async with FakeTriton({"tiny": FakeModel(CONTRACT)}, hangs=True) as fake, TritonClient(fake.address) as client:
         request = asyncio.create_task(infer(client, "tiny"))
         await fake.entered.wait()
         request.cancel()
         with pytest.raises(asyncio.CancelledError):
             await request
-        for _ in range(100):
-            await asyncio.sleep(0.01 * fake.running)
-        assert fake.running == 0
+        with pytest.raises(DeadlineExceeded):
+            await infer(client, "tiny", timeout_s=0.2)
+        assert client.left == fake.running == 2
+        fake.hangs = False
+        for _ in range(200):
+            await asyncio.sleep(0.01 * (client.left > 0))
+        assert (client.left, fake.running, fake.cancelled) == (0, 0, 0)

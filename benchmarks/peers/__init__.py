@@ -1,0 +1,1 @@
+"""The project beside its peers and beside bare loops, in one run: `python -m benchmarks.peers`."""
