@@ -1,13 +1,18 @@
 """A program that stands in for tegrastats: it writes recorded lines, and may break off, fall silent or babble."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
 from tests.telemetry.test_tegrastats import LINES
 
-PROGRAM = """#!{python}
-import os, sys, time
+STARTED = """#!/bin/sh
+exec {python} {program} "$@"
+"""
+"""In two files: no interpreter's path may have a space in `#!`, and a checkout's may."""
+
+PROGRAM = """import os, sys, time
 lines, behaviour = {lines!r}, {behaviour!r}
 assert sys.argv[1] == "--interval", sys.argv
 with open({pids!r}, "a") as file:
@@ -31,8 +36,9 @@ def write(folder: Path, behaviour: str = "works") -> Path:
     """An executable `tegrastats` in a folder; the pids of those that were started are in `pids`, line by line."""
     program = folder / "tegrastats"
     lines = [recorded["line"] for recorded in LINES if "Orin Nano Super" in recorded["device"]]
-    text = PROGRAM.format(python=sys.executable, lines=lines, behaviour=behaviour, pids=str(folder / "pids"))
-    program.write_text(text)
+    script = folder / "tegrastats.py"
+    script.write_text(PROGRAM.format(lines=lines, behaviour=behaviour, pids=str(folder / "pids")))
+    program.write_text(STARTED.format(python=shlex.quote(sys.executable), program=shlex.quote(str(script))))
     program.chmod(0o755)
     return program
 

@@ -134,9 +134,11 @@ async def test_fixed_batch(triton: LocalTriton, client: TritonClient) -> None:
     np.testing.assert_allclose(scores, [[0.2, 0.0, 0.0]] * 3, rtol=1e-6)
 
 
-@pytest.mark.parametrize("policy", ["", POLICY])
-async def test_deadline_reaches_the_queue(triton: LocalTriton, client: TritonClient, policy: str) -> None:
-    """A request whose deadline ends in the queue is never run, with a queue policy or without."""
+@pytest.mark.parametrize(("policy", "run"), [("", 5), (POLICY, 4)])
+async def test_who_waits_in_the_queue_is_told_at_the_deadline(
+    triton: LocalTriton, client: TritonClient, policy: str, run: int
+) -> None:
+    """Also that Triton is not told, and runs the request for nobody, unless a queue policy has it look (decision 20)."""
     one = colour_contract(max_batch=1)
     script = MODEL_PY.read_text().replace("responses = [None]", "import time; time.sleep(0.3); responses = [None]")
     name = "patient" if policy else "sleeper"
@@ -147,9 +149,10 @@ async def test_deadline_reaches_the_queue(triton: LocalTriton, client: TritonCli
     await asyncio.sleep(0.1)
     with pytest.raises(DeadlineExceeded):
         await client.infer(name, "", one, image(0), timeout_s=0.1)
+    assert not all(each.done() for each in before)
     await asyncio.gather(*before)
     await client.infer(name, "", one, image(0), timeout_s=5)
-    assert triton.statistics(name, images=4)["inference_count"] == 4
+    assert triton.statistics(name, images=run)["inference_count"] == run
 
 
 async def test_no_request_waits_for_nothing(triton: LocalTriton, client: TritonClient) -> None:
