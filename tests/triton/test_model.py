@@ -138,7 +138,7 @@ async def test_fixed_batch(triton: LocalTriton, client: TritonClient) -> None:
 async def test_who_waits_in_the_queue_is_told_at_the_deadline(
     triton: LocalTriton, client: TritonClient, policy: str, run: int
 ) -> None:
-    """Also that Triton is not told, and runs the request for nobody, unless a queue policy has it look (decision 20)."""
+    """Triton is not, and runs the request for nobody, unless a queue policy has it look (decision 20)."""
     one = colour_contract(max_batch=1)
     script = MODEL_PY.read_text().replace("responses = [None]", "import time; time.sleep(0.3); responses = [None]")
     name = "patient" if policy else "sleeper"
