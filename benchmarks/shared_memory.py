@@ -38,7 +38,7 @@ MODEL = "row640"
 USERS = (1, 8)
 WAYS = {"shared_memory": "auto", "grpc": "off"}
 WARM_UP = 30
-START_S = 20.0
+START_S = 30.0
 
 
 def main() -> None:
@@ -56,7 +56,10 @@ def main() -> None:
         write_model(triton.repository, MODEL, contract(), graph(SIDE))
         triton.load(MODEL)
         alone = asyncio.run(tensors(triton.address, options.rounds * options.requests))
-        ports = {way: stack.enter_context(gateway(triton.address, setting)) for way, setting in WAYS.items()}
+        ports = {
+            way: stack.enter_context(gateway(triton.address, {"shared_memory": setting}))[0]
+            for way, setting in WAYS.items()
+        }
         rows = [row for users in USERS for row in turns(ports, photo, users, options.rounds, options.requests)]
     ratios = {
         f"{users} users": round(rate(rows, users, "shared_memory") / rate(rows, users, "grpc"), 3) for users in USERS
@@ -110,12 +113,12 @@ async def tensors(address: str, requests: int) -> dict[str, dict[str, float]]:
 
 
 @contextmanager
-def gateway(triton: str, shared_memory: str) -> Iterator[int]:
-    """The port of a gateway in a process of its own."""
+def gateway(triton: str, settings: dict[str, object]) -> Iterator[tuple[int, int]]:
+    """Its port and process id."""
     [port] = free_ports(1)
-    settings = {"PORT": str(port), "GRPC_PORT": "0", "TRITON": triton, "SHARED_MEMORY": shared_memory}
+    given = {"port": port, "grpc_port": 0, "triton": triton, "log_level": "warning"} | settings
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    environment = clean | {f"GATEWAY_{name}": value for name, value in (settings | {"LOG_LEVEL": "warning"}).items()}
+    environment = clean | {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
     process = subprocess.Popen([sys.executable, "-m", "gateway"], env=environment, cwd=record.ROOT)
     try:
         end_s = time.monotonic() + START_S
@@ -123,7 +126,7 @@ def gateway(triton: str, shared_memory: str) -> Iterator[int]:
             if process.poll() is not None or time.monotonic() > end_s:
                 raise RuntimeError("the gateway did not start")
             time.sleep(0.1)
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait()

@@ -14,17 +14,15 @@ hang up while they send, and while they wait.
 import argparse
 import http.client
 import itertools
-import os
 import re
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,9 +32,8 @@ import numpy as np
 
 from benchmarks import record
 from benchmarks.adapter import graph
-from benchmarks.shared_memory import MODEL, SIDE, contract, ready
+from benchmarks.shared_memory import MODEL, SIDE, contract, gateway
 from tests.local_triton import LocalTriton
-from tests.ports import free_ports
 from tests.tiny_models import write_model
 
 LIMIT_MB = 1.0
@@ -193,26 +190,6 @@ def slots(port: int) -> dict[str, float]:
     names = {"slots": "gateway_shared_memory_slots", "retired": "gateway_shared_memory_retired"}
     names |= {"in_flight": "gateway_requests_in_flight", "permits_taken": "gateway_permits_taken"}
     return {name: float(re.search(rf"^{metric} (\S+)$", text, re.MULTILINE)[1]) for name, metric in names.items()}  # type: ignore[index]
-
-
-@contextmanager
-def gateway(triton: str, settings: dict[str, object]) -> Iterator[tuple[int, int]]:
-    """Its port and process id."""
-    [port] = free_ports(1)
-    given = {"port": port, "grpc_port": 0, "triton": triton, "log_level": "warning"} | settings
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    environment = clean | {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
-    process = subprocess.Popen([sys.executable, "-m", "gateway"], env=environment, cwd=record.ROOT)
-    try:
-        end_s = time.monotonic() + START_S
-        while not ready(port):
-            if process.poll() is not None or time.monotonic() > end_s:
-                raise RuntimeError("the gateway did not start")
-            time.sleep(0.1)
-        yield port, process.pid
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def soaked(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from clients.echo import quoted
 from clients.triton import ServedModel, TritonClient
+from gateway.deadline import Deadline
 from gateway.healing import Healer
 from vision.contract import Contract
 from vision.decode import JpegDecoder, exact
@@ -114,9 +115,16 @@ class Catalogue:
         self._require_triton()
         raise UnknownModel(f"there is no model {quoted(name)}; {self._known()}")
 
-    def known(self, name: str) -> Servable | None:
-        """The model of that name where it was ready and Triton there at the last look: nothing to wait for."""
-        return self._servable.get(name) if self._trouble is None else None
+    async def servable_by(self, deadline: Deadline, name: str) -> Servable:
+        """The same as `servable`, by the deadline; at once where it was ready and Triton there at the last look.
+
+        Raises:
+            DeadlineExceeded: it was still being looked up.
+        """
+        if self._trouble is None and (known := self._servable.get(name)) is not None:
+            return known
+        async with deadline.over("the model was looked up"):
+            return await self.servable(name)
 
     async def servable(self, name: str) -> Servable:
         """The model of that name, looking again where it was not ready.

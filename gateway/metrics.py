@@ -130,10 +130,6 @@ class Metrics:
         )
         return lambda outcome, number: spans.labels(outcome).inc(number)
 
-    def text(self) -> bytes:
-        """Everything, in Prometheus' text format."""
-        return self.exposition.text()
-
     def _label(self, model: str) -> str:
         return model if self._catalogue.knows(model) else NO_MODEL
 

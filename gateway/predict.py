@@ -68,10 +68,7 @@ async def predict(request: Request, model: Annotated[str, Path(json_schema_extra
     with admitted(service, model, "http", headers=request.headers) as admission:
         ask_for_exact(admission.phases, request.headers)
         options = options_from_query(request.query_params.multi_items())
-        servable = service.catalogue.known(model)
-        if servable is None:
-            async with admission.deadline.over("the model was looked up"):
-                servable = await service.catalogue.servable(model)
+        servable = await service.catalogue.servable_by(admission.deadline, model)
         options.check(servable.contract)
         photos = await _received(request, service, admission)
         media_type = media_types.chosen_answer(request.headers.get("accept"))

@@ -65,10 +65,7 @@ class Predictor:
         Raises:
             vision.errors.WireError: any but those of transports and credentials.
         """
-        servable = self._catalogue.known(model)
-        if servable is None:
-            async with deadline.over("the model was looked up"):
-                servable = await self._catalogue.servable(model)
+        servable = await self._catalogue.servable_by(deadline, model)
         phases.mark("receive")
         try:
             return await self._with(servable, photos, options, deadline, phases)

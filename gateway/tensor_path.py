@@ -133,15 +133,14 @@ class TensorPath:
         """
         called = servable.name, servable.version
         before, until_s = self._statistics.seen(called), time.monotonic() + timeout_s
-        inference = await self._inferred(servable, batch, slot, phases, timeout_s)
+        inference = await self._inferred(servable, batch, slot, phases, until_s)
         await self._statistics.divide(called, before, phases, until_s)
         return inference
 
     async def _inferred(
-        self, servable: Servable, batch: NDArray[Any], slot: Slot | None, phases: Phases, timeout_s: float
+        self, servable: Servable, batch: NDArray[Any], slot: Slot | None, phases: Phases, until_s: float
     ) -> Inference:
         ask = partial(self._triton.infer, servable.name, servable.version, servable.contract, batch, phases=phases)
-        until_s = time.monotonic() + timeout_s
         layout = None if slot is None else layout_from_contract(servable.contract, len(batch))
         for _ in range(2):
             was_registered = slot is None or slot.registered

@@ -42,8 +42,7 @@ async def stream(websocket: WebSocket, model: str) -> None:
     service: Service = websocket.app.state.service
     mode, options = _asked(websocket.query_params.multi_items())
     deadline = Deadline(service.settings.deadline_s)
-    async with deadline.over("the model was looked up"):
-        servable = await service.catalogue.servable(model)
+    servable = await service.catalogue.servable_by(deadline, model)
     options.check(servable.contract)
     await websocket.accept()
     frames: Frames[Photo | None] = Frames(mode, lambda _: service.metrics.dropped(model, TRANSPORT))

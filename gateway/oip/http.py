@@ -83,8 +83,7 @@ async def infer(request: Request, model: str, version: str = "") -> Response:
     service = _service(request)
     with admitted(service, model, "oip-http", headers=request.headers) as admission:
         header_bytes = _header_bytes(request)
-        async with admission.deadline.over("the model was looked up"):
-            servable = await service.catalogue.servable(model)
+        servable = await service.catalogue.servable_by(admission.deadline, model)
         inference.require_version(model, version, servable.version)
         content = await _received(request, admission)
         asked, binary = request_from_body(model, version, content, header_bytes)

@@ -53,8 +53,7 @@ async def answer(service: Service, request: InferRequest, admission: Admitted) -
     if (timeout := parameters.pop(TIMEOUT, None)) is not None:
         deadline.shorten(_timeout_s(timeout))
     options = options_from_parameters({name: str(value) for name, value in parameters.items()})
-    async with deadline.over("the model was looked up"):
-        servable = await service.catalogue.servable(request.model)
+    servable = await service.catalogue.servable_by(deadline, request.model)
     require_version(request.model, request.version, servable.version)
     options.check(servable.contract)
     _require_outputs(request, output_names(servable.contract.task))

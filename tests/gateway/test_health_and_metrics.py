@@ -80,7 +80,7 @@ def test_a_request_that_is_cancelled_is_no_fault_of_the_gateway(ending: BaseExce
     metrics = Metrics(Permits(1), Catalogue(TritonClient("127.0.0.1:1"), refresh_s=1))
     with pytest.raises(type(ending)), metrics.request(Counted("colour"), "http", Phases()):
         raise ending
-    assert f'outcome="{outcome}",transport="http"}} 1.0' in metrics.text().decode()
+    assert f'outcome="{outcome}",transport="http"}} 1.0' in metrics.exposition.text().decode()
 
 
 def test_the_service_needs_no_transport() -> None:
