@@ -11,7 +11,7 @@ BALLOON := recipes/balloon-rtmdet/sdk
 LOCAL = $(VENV)/gateway/bin/python -m gateway.local
 WHERE = --repository $(REPOSITORY) --run-folder $(RUN_FOLDER)
 
-.PHONY: help setup setup-dev setup-peers setup-frameworks models build build-all run run-background stop test test-frameworks check fmt generate bench bench-peers lock clean
+.PHONY: help setup setup-dev setup-load setup-peers setup-frameworks models build build-all run run-background stop test test-frameworks check fmt generate bench bench-peers lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -20,6 +20,8 @@ help: ## this list
 setup: $(VENV)/gateway/.ready $(VENV)/builder/.ready $(VENV)/triton/.ready ## the three environments, from their lock files
 
 setup-dev: setup $(VENV)/dev/.ready ## and the one for tests and checks
+
+setup-load: $(VENV)/loadtest/.ready ## and the one that measures: Locust
 
 setup-peers: setup-dev $(VENV)/peers/.ready ## and the one of the servers that the project is measured beside
 
@@ -85,7 +87,7 @@ bench-peers: setup-peers ## beside BentoML, LitServe, mosec, a plain gateway and
 	@$(DEV)/python -m benchmarks.peers $(ARGS)
 
 lock: $(VENV)/lock/.ready ## the lock files anew, from pyproject.toml and requirements/*.in
-	@for extra in gateway builder dev; do $(UV) --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done
+	@for extra in gateway builder loadtest dev; do $(UV) --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done
 	@$(UV) requirements/peers.in -o requirements/peers.txt
 	@for name in triton frameworks device; do $(UV) --no-deps requirements/$$name.in -o requirements/$$name.txt || exit 1; done
 
@@ -115,5 +117,6 @@ FLAGS_gateway := --require-hashes
 FLAGS_builder := --require-hashes
 FLAGS_dev := --require-hashes
 FLAGS_peers := --require-hashes
+FLAGS_loadtest := --require-hashes
 PRE_triton = $(VENV)/triton/bin/python docker/triton-cpu/preflight.py
 PRE_frameworks = $(VENV)/frameworks/bin/python $(PIP) install $(TORCH) setuptools==80.10.2
