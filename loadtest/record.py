@@ -1,0 +1,180 @@
+"""What a load test writes down: one JSON document, whole enough to be judged, drawn and compared without anything else.
+
+Times of windows and series are seconds since the record began (`began`, and `time.monotonic` between); latencies
+count from when a request was due, which in an open loop is before it was sent where the generator was late.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+SCHEMA = 1
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class RecordError(Exception):
+    """A file that is no record, or one of another time; the message is for a person."""
+
+
+class Part(BaseModel):
+    """Frozen, and without fields that nobody knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Window(Part):
+    """What became of the requests that were due in a piece of time, a second by default."""
+
+    begin_s: Seconds
+    seconds: Annotated[float, Field(gt=0)]
+    due: int
+    """Requests that the load called for in this window; in a closed loop, those that were sent."""
+    sent: int
+    answered: int
+    """With what was asked for; `failed` are the others, by kind: an error's kind, `http_500`, `connection`, `timeout`,
+    `wrong_answer`, `unanswered` (the run ended first), `not_sent` (the generator could not)."""
+    failed: dict[str, int] = {}
+    latency: dict[int, int] = {}
+    """Of those answered, from when they were due: `loadtest.histogram`."""
+    lateness: dict[int, int] = {}
+    """Of those sent, from when they were due to when they were sent: `loadtest.histogram`."""
+    in_flight: float | None = None
+    """Mean number of requests under way."""
+
+
+class Percentiles(Part):
+    """In milliseconds, from the samples themselves, not from histograms."""
+
+    mean: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    p999: float
+    max: float
+
+
+class OfModel(Part):
+    """Client's and servers' figures of one model in one stage."""
+
+    answered: int
+    failed: dict[str, int] = {}
+    latency_ms: Percentiles | None = None
+    phases_ms: dict[str, float] = {}
+    """Means of what the gateway says of each answer (Server-Timing), by phase."""
+    queue_ms: float | None = None
+    compute_ms: float | None = None
+    batch: float | None = None
+    """Images per execution of the model; these three from Triton's own statistics, before and after."""
+
+
+class Summary(Part):
+    """A stage in figures."""
+
+    due: int
+    sent: int
+    answered: int
+    failed: dict[str, int] = {}
+    due_per_s: float
+    answered_per_s: float
+    latency_ms: Percentiles | None = None
+    lateness_ms: Percentiles | None = None
+    images: int
+    """On the photos of those answered; more than `answered` where a request carries several."""
+    server_answered: int | None = None
+    """What the server counted as answered well over the same requests; None where it could not be asked."""
+    joules: float | None = None
+    """What the device took during the stage, where it can tell."""
+
+
+class Stage(Part):
+    """A piece of the load that is constant: n users, or a rate."""
+
+    name: str
+    users: int | None = None
+    rate_per_s: float | None = None
+    begin_s: Seconds
+    seconds: Seconds
+    counts: bool = True
+    """False of a warm-up."""
+    windows: list[Window] = []
+    summary: Summary
+    models: dict[str, OfModel] = {}
+
+
+class Series(Part):
+    """One quantity over time, of the servers or a machine."""
+
+    name: str
+    """As `device.gpu_load`, `device.power`, `generator.cpu`, `gateway.cpu`, `triton.queue`."""
+    unit: str
+    times_s: list[float]
+    values: list[float | None]
+
+
+class Record(Part):
+    """One run. It is valid when `invalid` is empty; otherwise that says why its figures are not to be used."""
+
+    schema_: Literal[1] = Field(1, alias="schema")
+    kind: Literal["loadtest"] = "loadtest"
+    name: str
+    began: str
+    """ISO 8601, UTC."""
+    seconds: Seconds
+    finished: bool
+    """False of a record that was written while the run went on."""
+    invalid: list[str]
+    plan: dict[str, Any]
+    """As it was run, defaults filled in."""
+    conditions: dict[str, Any]
+    """commit, generator (cpu, cores, python, versions), target (url, protocol, host), models (version, sha256 of the
+    contract), server (versions, settings of each model, device)."""
+    stages: list[Stage]
+    series: list[Series] = []
+    slo: dict[str, Any] | None = None
+    """The objective as text, whether it held, and each of its terms with what was measured."""
+
+    @property
+    def is_valid(self) -> bool:
+        return self.finished and not self.invalid
+
+    def counted(self) -> list[Stage]:
+        """The stages without warm-ups."""
+        return [stage for stage in self.stages if stage.counts]
+
+
+def read(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        RecordError: there is none at `path`, or it is another thing; what was expected, and what came.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as exc:
+        raise RecordError(f"{path} cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise RecordError(f"{path} is not JSON: {exc}; expected a record of `python -m loadtest run`") from exc
+    if not isinstance(found, Mapping) or found.get("kind") != "loadtest" or found.get("schema") != SCHEMA:
+        raise RecordError(f"{path} is not a record of `python -m loadtest run` of schema {SCHEMA}")
+    try:
+        return Record.model_validate(found)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RecordError(f"{path}: {where}: {first['msg']}; it was changed, or a later version wrote it") from exc
+
+
+def write(path: Path, record: Record) -> None:
+    """Write it whole or not at all: what stood at `path` stays until the new one is on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("w") as file:
+        file.write(record.model_dump_json(indent=1, by_alias=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
