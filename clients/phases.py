@@ -22,8 +22,8 @@ class Interval:
 class Traced(Protocol):
     """The trace that a request is part of."""
 
-    def call(self, began_s: float) -> Sequence[tuple[str, str]]:
-        """Metadata for a call to another server, whose spans come under one of this call."""
+    def call(self, began_s: float, address: str) -> Sequence[tuple[str, str]]:
+        """Metadata for a call to the server at that address, whose spans come under one of this call."""
 
 
 class Phases:

@@ -81,10 +81,22 @@ class Model(_Part):
     created: str | None = Field(None, description="when it was built")
 
 
+class ModelOfReplica(_Part):
+    """A model as one of several Tritons has it."""
+
+    version: str
+    ready: bool
+    problem: str | None = Field(None, description="why it is not ready")
+
+
 class ModelDetail(Model):
     """A model with its whole contract."""
 
     contract: Contract | None = Field(None, description="all that serving it takes; null where it has no valid one")
+    replicas: dict[str, ModelOfReplica | None] | None = Field(
+        None,
+        description="by address, where the Tritons that can be asked do not all have it alike; null of one without it",
+    )
 
 
 class Models(_Part):

@@ -73,6 +73,8 @@ class ServedModel:
     ready: bool
     contract: Contract | None
     problem: str | None
+    wanted: bool = True
+    """False where Triton has not been told to load it, or to unload it since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class TritonClient:
         phases = phases or Phases()
         request = request_bytes(model, version, contract, batch, timeout_s, region)
         phases.mark("serialise")
-        metadata = None if phases.traced is None else phases.traced.call(phases.marked_s)
+        metadata = None if phases.traced is None else phases.traced.call(phases.marked_s, self.address)
         try:
             async with asyncio.timeout(timeout_s):
                 data = await self._call("ModelInfer", request, timeout_s + LATE_S, model, metadata)
@@ -178,7 +180,8 @@ class TritonClient:
         request = service_pb2.ModelStatisticsRequest(name=model, version=version)
         answer = await self._call("ModelStatistics", request, timeout_s, model)
         for statistics in answer.model_stats:
-            return counters_from_statistics(statistics.inference_stats)
+            counted = statistics.inference_count, statistics.execution_count
+            return counters_from_statistics(statistics.inference_stats, *counted)
         raise BackendFailure(f"model {model!r}: Triton has no statistics of version {version!r}")
 
     async def version(self) -> tuple[int, ...]:
@@ -284,7 +287,8 @@ class TritonClient:
             ready = sorted((entry for entry in found if entry.state == "READY"), key=_number, reverse=True)
             if not ready:
                 entry = max(found, key=_number)
-                return ServedModel(name, entry.version, ready=False, contract=None, problem=problem_of_entry(entry))
+                problem, wanted = problem_of_entry(entry), is_wanted(entry)
+                return ServedModel(name, entry.version, ready=False, contract=None, problem=problem, wanted=wanted)
             for entry in ready:
                 try:
                     return await self._ready_model(name, entry.version)
@@ -417,12 +421,17 @@ def _number(entry: Any) -> int:
     return int(entry.version or 0)
 
 
+def is_wanted(entry: Any) -> bool:
+    """Whether Triton was last told to load this model of its repository index."""
+    return bool(entry.state) and entry.state != "UNLOADING" and entry.reason != "unloaded"
+
+
 def problem_of_entry(entry: Any) -> str:
     """Why a model of the repository index is not ready; on one line."""
     state: str = entry.state
     if state in ("LOADING", "UNLOADING"):
         return f"it is {state.lower()}"
-    if not state or entry.reason == "unloaded":
+    if not is_wanted(entry):
         return f"it is not loaded: python -m clients load {entry.name}"
     return f"it failed to load: {without_traceback(entry.reason) or 'Triton gives no reason'}"
 

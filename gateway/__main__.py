@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     keep_freed_memory()
     log_to_stderr(settings.log_level)
-    server = Server(config_from_settings(settings))
+    server = Server(config_from_settings(settings), settings.drain_s)
     with suppress(KeyboardInterrupt):  # uvicorn raises what stopped it again once everything is closed
         server.run()
     return 0 if server.started else 1

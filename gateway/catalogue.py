@@ -3,34 +3,22 @@
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from clients.echo import quoted
 from clients.triton import ServedModel, TritonClient
-from gateway.deadline import Deadline
 from gateway.healing import Healer
-from vision.contract import Contract
+from gateway.listing import LOOK_TIMEOUT_S, listed
+from gateway.servable import Servable, state_of
 from vision.decode import JpegDecoder, exact
 from vision.errors import BackendUnavailable, ContractError, JetserveError, ModelNotReady, UnknownModel
 from vision.transforms import Preprocessor
 
 logger = logging.getLogger(__name__)
 
-LOOK_TIMEOUT_S = 5.0
-"""A look at the repository that takes longer counts as Triton not being reachable."""
-
 PAUSE_S = 0.05
 """Between looks for requests that nothing is known to be ready for: a thousand a second are no thousand looks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Servable:
-    """A model that is ready, with what serving it takes."""
-
-    name: str
-    version: str
-    contract: Contract
-    preprocessor: Preprocessor
 
 
 class Catalogue:
@@ -39,8 +27,18 @@ class Catalogue:
     When Triton goes away the models stay known, and requests for them are told that it is away.
     """
 
-    def __init__(self, triton: TritonClient, *, refresh_s: float, jpeg: JpegDecoder = exact) -> None:
+    def __init__(
+        self,
+        triton: TritonClient,
+        *,
+        refresh_s: float,
+        jpeg: JpegDecoder = exact,
+        patience_s: Callable[[], float] = lambda: LOOK_TIMEOUT_S,
+        grace_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`patience_s` is how long a look may take now, and `grace_s` as in `listed`."""
         self._triton = triton
+        self._patience_s, self._grace_s = patience_s, grace_s
         self._jpeg = jpeg
         self._refresh_s = refresh_s
         self._models: dict[str, ServedModel] = {}
@@ -48,13 +46,22 @@ class Catalogue:
         self._trouble: JetserveError | None = None
         self._looking: asyncio.Task[None] | None = None
         self._healer = Healer(triton)
-        self._began_s = self._ended_s = float("-inf")
-        """Of the look that the rest is from."""
+        self._began_s = self._ended_s = self._lost_s = float("-inf")
+        """Of the look that the rest is from; and when Triton was last found to be away by others than looks."""
+        self._succeeded = False
+        self._asked: set[asyncio.Task[None]] = set()
 
     @property
     def unavailable(self) -> BackendUnavailable | None:
         """Why Triton could not be reached at the last look; None when it could."""
         return self._trouble if isinstance(self._trouble, BackendUnavailable) else None
+
+    @property
+    def away(self) -> str | None:
+        """Why Triton cannot be asked now, None when it can: also where no look has succeeded yet."""
+        if (unavailable := self.unavailable) is not None:
+            return unavailable.detail
+        return None if self._succeeded else f"Triton at {self._triton.address} has not listed its models yet"
 
     @property
     def unlisted(self) -> str | None:
@@ -71,9 +78,18 @@ class Catalogue:
         """How many models can be asked."""
         return 0 if self.unavailable else len(self._servable)
 
+    def readiness(self) -> dict[str, bool]:
+        """Whether each model can be asked, by name; without those that Triton has not been told to load."""
+        there = self.unavailable is None
+        return {name: there and name in self._servable for name, model in self._models.items() if model.wanted}
+
     def knows(self, name: str) -> bool:
         """Whether the repository held a model of that name at the last look."""
         return name in self._models
+
+    def ready(self, name: str) -> Servable | None:
+        """The model of that name where it can be asked, as of the last look."""
+        return None if isinstance(self._trouble, BackendUnavailable) else self._servable.get(name)
 
     async def follow(self) -> None:
         """Look again and again, until cancelled."""
@@ -83,6 +99,22 @@ class Catalogue:
                 await asyncio.sleep(self._refresh_s)
         finally:
             self._healer.stop()
+            for look in self._asked:
+                look.cancel()
+
+    def lose(self, trouble: BackendUnavailable) -> None:
+        """Take Triton for away until a look that begins now or later has succeeded; one begins at once."""
+        if self.unavailable is None:
+            self._lost_s = time.monotonic()
+            self._failed(BackendUnavailable(trouble.detail, trouble.retry_after_s))
+            self.look()
+
+    def look(self) -> "asyncio.Task[None]":
+        """The same as `refresh`, as a task, which goes on when nobody keeps it."""
+        look = asyncio.create_task(self.refresh())
+        self._asked.add(look)
+        look.add_done_callback(self._asked.discard)
+        return look
 
     def load_again(self, name: str) -> None:
         """Have Triton load a model again whose process died; see `gateway.healing`."""
@@ -114,17 +146,6 @@ class Catalogue:
             return found
         self._require_triton()
         raise UnknownModel(f"there is no model {quoted(name)}; {self._known()}")
-
-    async def servable_by(self, deadline: Deadline, name: str) -> Servable:
-        """The same as `servable`, by the deadline; at once where it was ready and Triton there at the last look.
-
-        Raises:
-            DeadlineExceeded: it was still being looked up.
-        """
-        if self._trouble is None and (known := self._servable.get(name)) is not None:
-            return known
-        async with deadline.over("the model was looked up"):
-            return await self.servable(name)
 
     async def servable(self, name: str) -> Servable:
         """The model of that name, looking again where it was not ready.
@@ -174,17 +195,15 @@ class Catalogue:
     async def _look(self) -> None:
         began_s = time.monotonic()
         try:
-            async with asyncio.timeout(LOOK_TIMEOUT_S):
-                models = await self._triton.models()
-        except TimeoutError:
-            self._failed(BackendUnavailable(f"Triton did not list its models within {LOOK_TIMEOUT_S:g} s; is it busy?"))
+            models = await listed(self._triton, self._patience_s(), self._grace_s)
         except JetserveError as exc:
             self._failed(exc)
         except Exception as exc:  # whatever it is, the gateway goes on following
             logger.exception("looking at Triton's repository failed")
             self._failed(JetserveError(repr(exc)))
         else:
-            self._seen(models)
+            if models is not None and began_s >= self._lost_s:
+                self._seen(models)
         finally:
             self._began_s, self._ended_s = began_s, time.monotonic()
             self._looking = None
@@ -196,15 +215,18 @@ class Catalogue:
 
     def _seen(self, models: list[ServedModel]) -> None:
         if self._trouble is not None:
-            logger.warning("Triton's repository can be followed again")
-        self._trouble = None
+            logger.warning("the repository of Triton at %s can be followed again", self._triton.address)
+        self._trouble, self._succeeded = None, True
         before, self._models, self._servable = (self._models, self._servable), {}, {}
         for model in models:
             self._take(model, before[1].get(model.name))
-            if _state(self._models[model.name]) != _state(before[0].get(model.name)):
-                logger.info("model %s: %s", model.name, _state(self._models[model.name]))
+            if state_of(self._models[model.name]) != state_of(before[0].get(model.name)):
+                self._tell(model.name, state_of(self._models[model.name]))
         for name in before[0].keys() - self._models.keys():
-            logger.info("model %s: gone", name)
+            self._tell(name, "gone")
+
+    def _tell(self, model: str, state: str) -> None:
+        logger.info("model %s at %s: %s", model, self._triton.address, state)
 
     def _take(self, model: ServedModel, known: Servable | None) -> None:
         self._models[model.name] = model
@@ -219,9 +241,3 @@ class Catalogue:
             self._models[model.name] = replace(model, ready=False, problem=exc.detail)
             return
         self._servable[model.name] = Servable(model.name, model.version, model.contract, preprocessor)
-
-
-def _state(model: ServedModel | None) -> str:
-    if model is None:
-        return "unknown"
-    return f"ready, version {model.version}" if model.ready else f"not ready: {model.problem or 'loading'}"

@@ -6,17 +6,19 @@ Those of several are in files that each writes and any can read (prometheus_clie
 
 import asyncio
 import fcntl
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Gauge, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, values
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "jetserve_metrics_"
@@ -31,6 +33,8 @@ class Exposition:
         self.registry = CollectorRegistry()
         self._folder = os.environ.get(FOLDER)
         self._read: list[tuple[Gauge, Callable[[], float]]] = []
+        self._tables: list[tuple[Gauge, str, Callable[[], Mapping[str, float]], set[str]]] = []
+        self._known: dict[str, Callable[[], Set[str]]] = {}
 
     def gauge(
         self, name: str, meaning: str, value: Callable[[], float], together: Literal["sum", "min"] = "sum"
@@ -47,6 +51,27 @@ class Exposition:
         """A gauge that is told of every change."""
         return Gauge(name, meaning, registry=self.registry, multiprocess_mode=f"live{together}")  # type: ignore[arg-type]
 
+    def table(
+        self,
+        name: str,
+        meaning: str,
+        label: str,
+        values: Callable[[], Mapping[str, float]],
+        together: Literal["sum", "min"] = "sum",
+    ) -> None:
+        """A gauge for each value of `label`, read from `values` when it is asked for; NaN once it is not among them."""
+        gauge = Gauge(name, meaning, [label], registry=self.registry, multiprocess_mode=f"live{together}")  # type: ignore[arg-type]
+        self._tables.append((gauge, label, values, set()))
+
+    def known(self, label: str, values: Callable[[], Set[str]]) -> None:
+        """Show, of series that have this label, only those whose value is among `values` when it is asked."""
+        self._known[label] = values
+
+    def forget(self, metric: Counter | Gauge, *labels: str) -> None:
+        """Keep a series no more whose label is not `known` any more; files of several processes keep it, unseen."""
+        if self._folder is None:
+            metric.remove(*labels)
+
     async def follow(self) -> None:
         """Write down for the other processes what the gauges are, again and again; nothing where there are none."""
         while self._folder is not None:
@@ -58,23 +83,48 @@ class Exposition:
         if self._folder is None:
             return self.text()
         self._refresh()
-        return await asyncio.to_thread(_of_all, self._folder)
+        return await asyncio.to_thread(_of_all, self._folder, self._now_known())
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
-        if self._folder is None:
-            return generate_latest(self.registry)
         self._refresh()
-        return _of_all(self._folder)
+        return generate_latest(self.registry) if self._folder is None else _of_all(self._folder, self._now_known())
+
+    def _now_known(self) -> dict[str, Set[str]]:
+        return {label: values() for label, values in self._known.items()}
 
     def _refresh(self) -> None:
         for gauge, value in self._read:
             gauge.set(value())
+        for gauge, label, table, seen in self._tables:
+            now = table()
+            seen.update(now)
+            for each in seen:
+                gauge.labels(each).set(now.get(each, math.nan))
+            if label in self._known:
+                for each in seen - now.keys():
+                    self.forget(gauge, each)
+                    seen.discard(each)
 
 
-def _of_all(folder: str) -> bytes:
+class _Together(Collector):
+    """The metrics of all processes, without series whose label has a value that is not among those `known`."""
+
+    def __init__(self, folder: str, known: Mapping[str, Set[str]]) -> None:
+        self._folder, self._known = folder, known
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in MultiProcessCollector(None, self._folder).collect():  # type: ignore[no-untyped-call]
+            metric.samples = [sample for sample in metric.samples if self._shows(sample.labels)]
+            yield metric
+
+    def _shows(self, labels: Mapping[str, str]) -> bool:
+        return all(labels[label] in values for label, values in self._known.items() if label in labels)
+
+
+def _of_all(folder: str, known: Mapping[str, Set[str]]) -> bytes:
     together = CollectorRegistry()
-    MultiProcessCollector(together, folder)  # type: ignore[no-untyped-call]
+    together.register(_Together(folder, known))
     return generate_latest(together)
 
 

@@ -21,8 +21,10 @@ async def live(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """Triton can be reached and at least one model is ready; if not, what is missing."""
+    """A Triton can be reached and at least one model is ready; if not, what is missing. Which replicas are away."""
     service = _service(request)
+    if service.draining.is_set():
+        raise BackendUnavailable("not ready: this gateway is about to end; ask another")
     catalogue = service.catalogue
     if (unavailable := catalogue.unavailable) is not None:
         raise BackendUnavailable(f"not ready: {unavailable.detail}", unavailable.retry_after_s)
@@ -30,7 +32,8 @@ async def ready(request: Request) -> Response:
     if catalogue.ready_count() == 0:
         raise ModelNotReady(f"no model is ready at {service.settings.triton}: {_missing(states, catalogue.unlisted)}")
     problem = {"problem": catalogue.unlisted} if catalogue.unlisted else {}
-    return Response(json.dumps({"status": "ready", "models": states} | problem), media_type=JSON)
+    away = {"away": replicas} if (replicas := catalogue.away()) else {}
+    return Response(json.dumps({"status": "ready", "models": states} | problem | away), media_type=JSON)
 
 
 async def metrics(request: Request) -> Response:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 
+import uvicorn.server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_S = 20.0
@@ -13,6 +14,15 @@ UPGRADE = re.compile(rb"(?im)^upgrade(?=[ \t]*:)")
 """The name of a header that offers another protocol."""
 UPGRADE_ELSEWHERE = re.compile(rb"(?im)^upgrade(?=[ \t]*:(?![ \t]*websocket[ \t]*\r?$))")
 """The same, where the protocol is none that is spoken here."""
+
+
+CLOSE = (b"connection", b"close")
+
+
+class ServerState(uvicorn.server.ServerState):
+    """uvicorn's, and whether the server is about to end."""
+
+    draining = False
 
 
 class Protocol(HttpToolsProtocol):
@@ -58,6 +68,8 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._cancel_timer()
         super().on_headers_complete()
+        if getattr(self.server_state, "draining", False) and self.cycle is not None:
+            self.cycle.default_headers = [*self.cycle.default_headers, CLOSE]
 
     def on_message_complete(self) -> None:
         self._in_head = True

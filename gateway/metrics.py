@@ -4,15 +4,19 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import Counter, Histogram
 
 from clients.phases import Phases
 from gateway.catalogue import Catalogue
+from gateway.catalogues import Catalogues
 from gateway.exposition import Exposition
 from gateway.gone import CallerGone
 from gateway.permits import Permits
+from gateway.replicas import Replicas
 from gateway.tensor_path import TensorPath
+from vision import __version__
 from vision.errors import WireError
 
 NO_MODEL = "-"
@@ -31,9 +35,11 @@ class Counted:
 class Metrics:
     """Counters, histograms and gauges."""
 
-    def __init__(self, permits: Permits, catalogue: Catalogue) -> None:
+    def __init__(
+        self, permits: Permits, catalogue: Catalogue | Catalogues, exposition: Exposition | None = None
+    ) -> None:
         self._catalogue = catalogue
-        self.exposition = Exposition()
+        self.exposition = exposition or Exposition()
         registry = self.exposition.registry
         self._requests = Counter(
             "gateway_requests",
@@ -74,6 +80,15 @@ class Metrics:
             together="min",
         )
         gauge("gateway_models_ready", "Models that can be asked", catalogue.ready_count, together="min")
+        table = self.exposition.table
+        table(
+            "gateway_model_ready",
+            "1 for a model that can be asked, 0 for one that Triton was told to load and that cannot",
+            "model",
+            catalogue.readiness,
+            together="min",
+        )
+        table("gateway_build_info", "1, with the version of this project", "version", lambda: {__version__: 1}, "min")
 
     @contextmanager
     def request(self, counted: Counted, transport: str, phases: Phases) -> Iterator[None]:
@@ -107,18 +122,19 @@ class Metrics:
         """Count a call to Triton."""
         self._tensor_path.labels(model, path).inc()
 
-    def watch(self, tensors: TensorPath) -> None:
-        """Show the shared memory that there is."""
-        gauges = {
-            "gateway_shared_memory_slots": ("Slots in shared memory, idle ones too", lambda: tensors.slots),
+    def watch(self, replicas: Replicas) -> None:
+        """Show the replicas, and the shared memory that there is for all of them."""
+        replicas.show()
+        gauges: dict[str, tuple[str, Callable[[TensorPath], int]]] = {
+            "gateway_shared_memory_slots": ("Slots in shared memory, idle ones too", lambda tensors: tensors.slots),
             "gateway_shared_memory_retired": (
                 "Pieces of shared memory that are not used any more and that Triton has yet to let go of",
-                lambda: tensors.retired,
+                lambda tensors: tensors.retired,
             ),
-            "gateway_shared_memory_bytes": ("Bytes of shared memory of all slots", lambda: tensors.slot_bytes),
+            "gateway_shared_memory_bytes": ("Bytes of shared memory of all slots", lambda tensors: tensors.slot_bytes),
         }
-        for name, (meaning, value) in gauges.items():
-            self.exposition.gauge(name, meaning, value)
+        for name, (meaning, of) in gauges.items():
+            self.exposition.gauge(name, meaning, partial(_sum, replicas, of))
 
     def count_spans(self) -> Callable[[str, int], None]:
         """What counts spans of traces from now on, by what became of them."""
@@ -138,3 +154,7 @@ class Metrics:
             if (histogram := self._histograms.get((model, phase))) is None:
                 histogram = self._histograms[model, phase] = self._phases.labels(model, phase)
             histogram.observe(spent_s)
+
+
+def _sum(replicas: Replicas, of: Callable[[TensorPath], int]) -> int:
+    return sum(of(replica.tensors) for replica in replicas.all)

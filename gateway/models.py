@@ -27,7 +27,9 @@ async def model(request: Request, model: str) -> Response:
     service: Service = request.app.state.service
     await service.catalogue.refresh()
     served = await service.catalogue.model(model)
-    return Response(wire_model_detail(served).model_dump_json(), media_type=JSON)
+    detail = wire_model_detail(served, service.catalogue.by_replica(served.name))
+    alike = {"replicas"} if detail.replicas is None else None
+    return Response(detail.model_dump_json(exclude=alike), media_type=JSON)
 
 
 _MODEL: dict[int | str, dict[str, Any]] = {

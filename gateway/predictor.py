@@ -7,18 +7,15 @@ from functools import partial
 
 from clients.options import Options
 from clients.phases import Phases
-from clients.triton import Inference
-from clients.triton_errors import needs_loading
-from gateway.catalogue import Catalogue, Servable
 from gateway.deadline import Deadline
 from gateway.phases import in_thread
 from gateway.photo import Photo
 from gateway.pictures import picture_from_finding
 from gateway.preparation import Batch, prepared_batches
-from gateway.tensor_path import TensorPath
+from gateway.replicas import TRIED_AGAIN, Choice, Replicas
 from vision.contract import ClassifierHead, Contract, MmdetHead
 from vision.decode import image_from_bytes
-from vision.errors import BackendFailure, BackendUnavailable, ContractError, ModelNotReady, UnknownModel
+from vision.errors import BackendFailure, ContractError
 from vision.heads import Classification, Detections, found_from_outputs
 
 
@@ -45,9 +42,8 @@ class Prediction:
 class Predictor:
     """Decodes and preprocesses in threads, asks Triton, postprocesses."""
 
-    def __init__(self, tensors: TensorPath, catalogue: Catalogue, threads: Executor, *, max_pixels: int) -> None:
-        self._tensors = tensors
-        self._catalogue = catalogue
+    def __init__(self, replicas: Replicas, threads: Executor, *, max_pixels: int) -> None:
+        self._replicas = replicas
         self._threads = threads
         self._max_pixels = max_pixels
 
@@ -58,26 +54,25 @@ class Predictor:
         options: Options,
         deadline: Deadline,
         phases: Phases,
+        version: str = "",
     ) -> Prediction:
-        """Predict on every photo. What came before goes to the phase receive, and the time this takes to phases from
-        slot to postprocess.
+        """Predict on every photo, with that version of the model; "" is any. What came before goes to the phase
+        receive, and the time this takes to phases from slot to postprocess.
 
         Raises:
             vision.errors.WireError: any but those of transports and credentials.
         """
-        servable = await self._catalogue.servable_by(deadline, model)
+        choice = await self._replicas.chosen_by(deadline, model, version)
         phases.mark("receive")
         try:
-            return await self._with(servable, photos, options, deadline, phases)
-        except (UnknownModel, ModelNotReady, BackendUnavailable):
-            # Unloaded, another version published, or Triton gone, since the last look.
-            async with deadline.over("the model was looked up"):
-                await self._catalogue.refresh()
-                now = await self._catalogue.servable(model)
-            if now is servable:
+            return await self._with(choice, photos, options, deadline, phases)
+        except TRIED_AGAIN as exc:
+            # Unloaded, another version published, full, or Triton gone, since the last look. Once: the second may fail.
+            other = await self._replicas.instead_of(choice, exc, version, deadline)
+            if other is None:
                 raise
             phases.mark("lookup")
-            return await self._with(now, photos, options, deadline, phases)
+            return await self._with(other, photos, options, deadline, phases)
 
     async def picture(
         self, photo: Photo, prediction: Prediction, media_type: str, deadline: Deadline, phases: Phases
@@ -94,26 +89,28 @@ class Predictor:
 
     async def _with(
         self,
-        servable: Servable,
+        choice: Choice,
         photos: Sequence[Photo],
         options: Options,
         deadline: Deadline,
         phases: Phases,
     ) -> Prediction:
+        replica, servable = choice
         options.check(servable.contract)
         found: list[Detections | Classification] = []
-        async with self._tensors.slots_for(servable.contract, len(photos), deadline) as slots:
-            phases.mark("slot")
-            try:
-                async with deadline.over("photos were decoded"):
-                    batches = await prepared_batches(
-                        photos, servable, phases, self._threads, max_pixels=self._max_pixels, slots=slots
-                    )
-            except ContractError as exc:
-                raise BackendFailure(f"model {servable.name!r}: {exc.detail}") from exc
-            # One after the other: a request of many photos holds one place in Triton's queue, like any other.
-            for batch in batches:
-                found += await self._found(batch, servable, options, deadline, phases)
+        with replica.attempt(servable):
+            async with replica.tensors.slots_for(servable.contract, len(photos), deadline) as slots:
+                phases.mark("slot")
+                try:
+                    async with deadline.over("photos were decoded"):
+                        batches = await prepared_batches(
+                            photos, servable, phases, self._threads, max_pixels=self._max_pixels, slots=slots
+                        )
+                except ContractError as exc:
+                    raise BackendFailure(f"model {servable.name!r}: {exc.detail}") from exc
+                # One after the other: a request of many photos holds one place in Triton's queue, like any other.
+                for batch in batches:
+                    found += await self._found(batch, choice, options, deadline, phases)
         prepared = [photo for batch in batches for photo in batch.photos]
         findings = [
             Finding(photo.name, ready.geometry.photo_hw, what)
@@ -122,12 +119,13 @@ class Predictor:
         return Prediction(servable.name, servable.version, servable.contract, findings)
 
     async def _found(
-        self, batch: Batch, servable: Servable, options: Options, deadline: Deadline, phases: Phases
+        self, batch: Batch, choice: Choice, options: Options, deadline: Deadline, phases: Phases
     ) -> Sequence[Detections | Classification]:
+        replica, servable = choice
         contract = servable.contract
         async with deadline.over("the model was at work"):
             # The version too: its outputs are read with its contract, whatever is published meanwhile.
-            inference = await self._inferred(batch, servable, deadline, phases)
+            inference = await replica.infer(servable, batch, phases, timeout_s=deadline.remaining_s())
         find = partial(
             found_from_outputs,
             contract,
@@ -143,13 +141,3 @@ class Predictor:
             return found
         # Suppressing thousands of raw predictions would hold up the event loop for everybody.
         return await in_thread(self._threads, find, "postprocess", phases)
-
-    async def _inferred(self, batch: Batch, servable: Servable, deadline: Deadline, phases: Phases) -> Inference:
-        try:
-            return await self._tensors.infer(
-                servable, batch.array, batch.slot, phases, timeout_s=deadline.remaining_s()
-            )
-        except ModelNotReady as exc:
-            if needs_loading(exc):
-                self._catalogue.load_again(servable.name)
-            raise

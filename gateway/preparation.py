@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from clients.echo import quoted
 from clients.phases import Phases
-from gateway.catalogue import Servable
 from gateway.photo import Photo
+from gateway.servable import Servable
 from gateway.slots import Slot
 from gateway.threads import in_threads
 from vision.contract import Contract

@@ -1,9 +1,10 @@
 """Answers in the wire's words, and how the OpenAPI document describes them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from clients.findings import plain_photo_result
-from clients.results import Model, ModelDetail, Prediction, Problem
+from clients.results import Model, ModelDetail, ModelOfReplica, Prediction, Problem
 from clients.triton import ServedModel
 from gateway import predictor
 from gateway.http_errors import STATUS_BY_KIND
@@ -42,9 +43,17 @@ def wire_model(served: ServedModel) -> Model:
     )
 
 
-def wire_model_detail(served: ServedModel) -> ModelDetail:
-    """The same, with the contract that it is served by."""
-    return ModelDetail(**dict(wire_model(served)), contract=served.contract)
+def wire_model_detail(served: ServedModel, by_replica: Mapping[str, ServedModel | None]) -> ModelDetail:
+    """The same, with the contract that it is served by; and as each replica has it, where they differ."""
+    replicas = {address: None if has is None else _of_replica(has) for address, has in by_replica.items()}
+    told = dict(wire_model(served)) | {"contract": served.contract}
+    if all(has == served for has in by_replica.values()):
+        return ModelDetail(**told)
+    return ModelDetail(**told, replicas=replicas)
+
+
+def _of_replica(served: ServedModel) -> ModelOfReplica:
+    return ModelOfReplica(version=served.version, ready=served.ready, problem=served.problem)
 
 
 _EXAMPLE = {

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from clients.addresses import DEFAULT_TRITON
+from clients.addresses import DEFAULT_TRITON, tritons_from_text
 from gateway import tracing
 from gateway.decoder import DecoderError, DecoderName, require_installed
 
@@ -27,8 +27,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 is every network of the machine")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="TCP port of HTTP; 0 takes a free one")
     grpc_port: Annotated[int, Field(ge=0, le=65535)] = Field(8081, description="TCP port of gRPC; 0 takes a free one")
-    triton: Annotated[str, Field(pattern=r"^[^\s/:]+:\d+$|^\[[0-9a-fA-F:]+\]:\d+$")] = Field(
-        DEFAULT_TRITON, description="host:port of Triton's gRPC"
+    triton: str = Field(
+        DEFAULT_TRITON,
+        description="host:port of Triton's gRPC; several with commas between, or dns:///NAME:PORT for all of a name",
     )
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = Field(
         1, description="processes that serve together on the two ports"
@@ -45,6 +46,9 @@ class Settings(BaseSettings):
     max_files: Annotated[int, Field(ge=1)] = Field(16, description="photos in one request, whatever it comes by")
     deadline_s: Annotated[float, Field(gt=0, le=3600)] = Field(
         10.0, description="seconds for a request from its first byte to its answer, the upload included"
+    )
+    drain_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        0.0, description="seconds to serve on once told to end, closing each HTTP connection with its next answer"
     )
     decode_threads: Annotated[int, Field(ge=1, le=256)] = Field(
         default_factory=lambda given: _processors_each(given.get("workers", 1)),
@@ -63,6 +67,12 @@ class Settings(BaseSettings):
         "auto", description="the device's load, temperatures and power in /metrics, where tegrastats or jtop tells them"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+
+    @field_validator("triton")
+    @classmethod
+    def _is_somewhere(cls, triton: str) -> str:
+        tritons_from_text(triton)
+        return triton
 
     @field_validator("decoder")
     @classmethod

@@ -87,11 +87,10 @@ class Trace:
         self._context = set_span_in_context(self._root, parent)
         self._calls: list[Span] = []
 
-    def call(self, began_s: float) -> Sequence[tuple[str, str]]:
-        """Metadata for a call to Triton that begins now; Triton's own spans come below the call's."""
-        span = self._tracer.start_span(
-            CALL, self._context, SpanKind.CLIENT, _GRPC | {"rpc.method": CALL}, start_time=self._ns(began_s)
-        )
+    def call(self, began_s: float, address: str) -> Sequence[tuple[str, str]]:
+        """Metadata for a call that begins now to Triton at that address; Triton's own spans come below the call's."""
+        attributes = _GRPC | {"rpc.method": CALL, "jetserve.replica": address}
+        span = self._tracer.start_span(CALL, self._context, SpanKind.CLIENT, attributes, start_time=self._ns(began_s))
         self._calls.append(span)
         metadata: dict[str, str] = {}
         _W3C.inject(metadata, set_span_in_context(span, self._context))

@@ -16,11 +16,11 @@ from clients.phases import Phases
 from clients.regions import layout_from_contract
 from clients.triton import Inference, TritonClient
 from clients.triton_errors import region_is_lost
-from gateway.catalogue import Servable
 from gateway.deadline import Deadline
 from gateway.preparation import images_per_call
 from gateway.retired import Retired
 from gateway.segments import Owner, swept
+from gateway.servable import Servable
 from gateway.slots import IDLE_S, Slot, Slots
 from gateway.statistics import Statistics
 from gateway.threads import in_threads
@@ -256,13 +256,13 @@ class TensorPath:
         """Once for each reason, whatever the numbers in it, until shared memory works again."""
         reason = re.sub(r"\d+", "", why)
         if reason not in self._told_s:
-            logger.warning("tensors go to Triton by gRPC: %s", why)
+            logger.warning("tensors go to Triton at %s by gRPC: %s", self._triton.address, why)
             self._told_s[reason] = time.monotonic()
 
     def _works(self) -> None:
         """Start to tell again. Not at once: under load every other request may find no slot."""
         if self._told_s and max(self._told_s.values()) < time.monotonic() - RETRY_S:
-            logger.warning("tensors go through shared memory now")
+            logger.warning("tensors go to Triton at %s through shared memory now", self._triton.address)
             self._told_s.clear()
 
 

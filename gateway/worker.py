@@ -25,7 +25,7 @@ def main() -> int:
     keep_freed_memory()
     log_to_stderr(settings.log_level, f"worker {number}")
     with suppress(KeyboardInterrupt), socket.socket(fileno=descriptor) as channel:
-        server = WorkerServer(config_from_settings(settings), channel)
+        server = WorkerServer(config_from_settings(settings), channel, settings.drain_s)
         server.run(sockets=[])
     return 0 if server.started else 1
 
@@ -33,8 +33,8 @@ def main() -> int:
 class WorkerServer(Server):
     """Serves the connections that it is handed, and listens for none."""
 
-    def __init__(self, config: uvicorn.Config, channel: socket.socket) -> None:
-        super().__init__(config)
+    def __init__(self, config: uvicorn.Config, channel: socket.socket, drain_s: float) -> None:
+        super().__init__(config, drain_s)
         self._channel = channel
         self._beginning: set[asyncio.Task[object]] = set()
         channel.setblocking(False)

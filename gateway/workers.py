@@ -48,9 +48,14 @@ def serve_together(settings: Settings) -> int:
             WorkerProcess(number, _environment(settings, port, grpc_port, folder), folder)
             for number in range(1, settings.workers + 1)
         ]
+        turns = Turns(http, workers)
         try:
-            return _watch(workers, Turns(http, workers), asked)
+            return _watch(workers, turns, asked)
         finally:
+            for worker in workers:
+                worker.terminate()
+            if asked:
+                _drain(workers, turns, asked, settings.drain_s)
             http.close()
             _end(workers, asked, grace_s=2 * math.ceil(settings.deadline_s) + MARGIN_S)
 
@@ -103,10 +108,18 @@ def _watch(workers: Sequence[WorkerProcess], turns: Turns, asked: Sequence[int])
     return 0
 
 
+def _drain(workers: Sequence[WorkerProcess], turns: Turns, asked: Sequence[int], drain_s: float) -> None:
+    """Connections are handed on a while longer, to workers that close each with its first answer, or to another signal."""
+    end_s, first = time.monotonic() + drain_s, len(asked)
+    while len(asked) == first and time.monotonic() < end_s:
+        turns.hand_over(LOOK_S)
+    if len(asked) > first:
+        for worker in workers:
+            worker.terminate()
+
+
 def _end(workers: Sequence[WorkerProcess], asked: Sequence[int], grace_s: float) -> None:
     """Let requests in work finish; when that takes too long, or a second signal comes, do not."""
-    for worker in workers:
-        worker.terminate()
     end_s, first = time.monotonic() + grace_s, len(asked)
     while any(worker.runs for worker in workers) and len(asked) == first and time.monotonic() < end_s:
         time.sleep(LOOK_S)

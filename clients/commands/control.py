@@ -1,14 +1,16 @@
-"""`load` and `unload`: have Triton load or unload a model; `load` also with other settings, for a while."""
+"""`load` and `unload`: have Triton, or several, load or unload a model; `load` also with settings, for a while."""
 
 import argparse
 import asyncio
+import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from clients.addresses import DEFAULT_TRITON
+from clients.addresses import DEFAULT_TRITON, DNS, DnsName, address_of, tritons_from_text
 from clients.commands.arguments import none_or_more, one_or_more
 from clients.commands.output import complain, say
-from vision.errors import BackendFailure, UnknownModel
+from vision.errors import BackendFailure, BackendUnavailable, JetserveError, UnknownModel
 from vision.serving import ServingSettings, batch_sizes
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     unload = commands.add_parser("unload", help="have Triton unload a model")
     for action, parser in {"load": load, "unload": unload}.items():
         parser.add_argument("name", metavar="NAME")
-        parser.add_argument("--triton", default=DEFAULT_TRITON, metavar="HOST:PORT", help="its gRPC (%(default)s)")
+        where = f"its gRPC (%(default)s); several with commas between, or {DNS}NAME:PORT: each in turn"
+        parser.add_argument("--triton", type=_tritons, default=DEFAULT_TRITON, metavar="HOST:PORT", help=where)
         parser.set_defaults(command=run, action=action)
     add = load.add_argument
     add("--instances", type=one_or_more, metavar="N", help="copies that run side by side")
@@ -36,19 +39,51 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def run(options: argparse.Namespace) -> int:
-    """0; what fails is raised."""
+    """0; of one Triton what fails is raised, of several it is told, and the others are done all the same: 1."""
     try:
         from clients.triton import TritonClient  # only these two need gRPC
     except ImportError as exc:
         complain(f"{options.action} needs Triton's client ({exc}): install jetserve with its `triton` extra")
         return 1
 
-    async def control() -> str:
-        async with TritonClient(options.triton) as triton:
+    async def control(address: str) -> str:
+        async with TritonClient(address) as triton:
             return await (_load if options.action == "load" else _unload)(triton, options)
 
-    say(asyncio.run(control()))
-    return 0
+    addresses = _looked_up(options.triton)
+    if len(addresses) == 1:
+        say(asyncio.run(control(addresses[0])))
+        return 0
+    statuses = []
+    for address in addresses:  # in turn: while one loads, the others answer
+        try:
+            say(f"{address}: {asyncio.run(control(address))}")
+            statuses.append(0)
+        except JetserveError as exc:
+            complain(f"{address}: {exc.detail}")
+            statuses.append(1)
+    return max(statuses)
+
+
+def _tritons(text: str) -> tuple[str, ...] | DnsName:
+    try:
+        return tritons_from_text(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
+
+
+def _looked_up(tritons: tuple[str, ...] | DnsName) -> Sequence[str]:
+    """
+    Raises:
+        BackendUnavailable: the name has no addresses.
+    """
+    if not isinstance(tritons, DnsName):
+        return tritons
+    try:
+        found = socket.getaddrinfo(*tritons, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise BackendUnavailable(f"{tritons} cannot be looked up: {exc}") from exc
+    return sorted({address_of(str(address[0]), tritons.port) for *_, address in found})
 
 
 async def _load(triton: "TritonClient", options: argparse.Namespace) -> str:

@@ -14,7 +14,7 @@ SERVICES = (health.OVERALL_HEALTH, SERVICE_NAME)
 
 
 class Health(health.aio.HealthServicer):  # type: ignore[misc]  # no types
-    """SERVING while Triton can be reached and at least one model is ready."""
+    """SERVING while Triton can be reached and at least one model is ready, until the gateway is told to end."""
 
     def __init__(self, service: Service) -> None:
         super().__init__()

@@ -35,6 +35,7 @@ class LocalSettings:
     ports: Mapping[str, int]
     gateway_host: str = "127.0.0.1"
     deadline_s: float = DEADLINE_S
+    drain_s: float = 0.0
 
     @property
     def address(self) -> str:
@@ -49,7 +50,8 @@ class LocalSettings:
     @property
     def gateway_grace_s(self) -> float:
         """How long the gateway may take to end: requests in work keep their deadline."""
-        return 2 * math.ceil(self.deadline_s) + GATEWAY_MARGIN_S  # first those of HTTP, then those of gRPC
+        # Draining, then the requests of HTTP, then those of gRPC.
+        return self.drain_s + 2 * math.ceil(self.deadline_s) + GATEWAY_MARGIN_S
 
     @property
     def triton_live_url(self) -> str:
@@ -99,6 +101,7 @@ def settings_from_environment(
         ports,
         environment.get("GATEWAY_HOST") or "127.0.0.1",
         _seconds("GATEWAY_DEADLINE_S", environment.get("GATEWAY_DEADLINE_S") or str(DEADLINE_S)),
+        _seconds("GATEWAY_DRAIN_S", environment.get("GATEWAY_DRAIN_S") or "0"),
     )
 
 

@@ -45,7 +45,7 @@ async def live() -> Response:
 async def ready(request: Request) -> Response:
     """200 when Triton can be reached and a model can be asked, else 503; `/health/ready` says what is missing."""
     if not metadata.server_ready(_service(request)):
-        raise ModelNotReady("no model is ready; /health/ready says why")
+        raise ModelNotReady("not ready; /health/ready says why")
     return _json({"ready": True})
 
 
@@ -53,8 +53,7 @@ async def ready(request: Request) -> Response:
 @router.api_route("/models/{model}/versions/{version}/ready", methods=["GET", "HEAD"])
 async def model_ready(request: Request, model: str, version: str = "") -> Response:
     """200 when that version can be asked; else why not."""
-    servable = await _service(request).catalogue.servable(model)
-    inference.require_version(model, version, servable.version)
+    servable = await _service(request).catalogue.servable(model, version)
     return _json({"name": servable.name, "ready": True})
 
 
@@ -83,8 +82,7 @@ async def infer(request: Request, model: str, version: str = "") -> Response:
     service = _service(request)
     with admitted(service, model, "oip-http", headers=request.headers) as admission:
         header_bytes = _header_bytes(request)
-        servable = await service.catalogue.servable_by(admission.deadline, model)
-        inference.require_version(model, version, servable.version)
+        await service.catalogue.servable_by(admission.deadline, model, version)
         content = await _received(request, admission)
         asked, binary = request_from_body(model, version, content, header_bytes)
         del content

@@ -12,7 +12,7 @@ from gateway.oip.tensors import BYTES, InputTensor, OutputTensor, elements_from_
 from gateway.options import options_from_parameters
 from gateway.photo import Photo
 from gateway.service import Service
-from vision.errors import InvalidArgument, InvalidImage, TooLarge, UnknownModel
+from vision.errors import InvalidArgument, InvalidImage, TooLarge
 
 INPUT = "image"
 TIMEOUT = "timeout"
@@ -53,28 +53,17 @@ async def answer(service: Service, request: InferRequest, admission: Admitted) -
     if (timeout := parameters.pop(TIMEOUT, None)) is not None:
         deadline.shorten(_timeout_s(timeout))
     options = options_from_parameters({name: str(value) for name, value in parameters.items()})
-    servable = await service.catalogue.servable_by(deadline, request.model)
-    require_version(request.model, request.version, servable.version)
+    servable = await service.catalogue.servable_by(deadline, request.model, request.version)
     options.check(servable.contract)
     _require_outputs(request, output_names(servable.contract.task))
     settings = service.settings
     photos = photos_from_inputs(request.inputs, max_files=settings.max_files, max_bytes=settings.max_body_bytes)
-    prediction = await service.predictor.predict(request.model, photos, options, deadline, phases)
+    prediction = await service.predictor.predict(request.model, photos, options, deadline, phases, request.version)
     outputs = tensors_from_prediction(prediction)
     # Another version may have been published meanwhile, even one of another task.
-    require_version(request.model, request.version, prediction.version)
     _require_outputs(request, list(outputs))
     wanted = dict.fromkeys(request.outputs) or outputs
     return InferAnswer(prediction.model, prediction.version, request.id, [outputs[name] for name in wanted])
-
-
-def require_version(model: str, version: str, served: str) -> None:
-    """Raise UnknownModel unless `version` is the one that is served, or "", which is any."""
-    if version not in ("", served):
-        raise UnknownModel(
-            f"model {quoted(model)} is served in version {served}, not {quoted(version)};"
-            " leave the version out for the one that is served"
-        )
 
 
 def photos_from_inputs(inputs: Sequence[InputTensor], *, max_files: int, max_bytes: int) -> list[Photo]:

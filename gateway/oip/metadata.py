@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clients.triton import ServedModel
-from gateway.oip.inference import INPUT, require_version
+from gateway.oip.inference import INPUT
 from gateway.oip.outputs import output_descriptions
 from gateway.oip.tensors import BYTES
 from gateway.service import Service
@@ -36,7 +36,10 @@ class ServerMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """A model as the gateway serves it: photos in, findings out. Its own tensors are in its contract."""
+    """A model as the gateway serves it: photos in, findings out. Its own tensors are in its contract.
+
+    There are several versions where replicas have different ones, as while a new one is being loaded by each in turn.
+    """
 
     name: str
     versions: tuple[str, ...]
@@ -61,27 +64,26 @@ async def model_metadata(service: Service, model: str, version: str) -> ModelMet
     Raises:
         UnknownModel, ModelNotReady, BackendUnavailable
     """
-    servable = await service.catalogue.servable(model)
-    require_version(model, version, servable.version)
+    servable = await service.catalogue.servable(model, version)
     task = servable.contract.task
+    versions = tuple(service.catalogue.versions(model)) or (servable.version,)
     outputs = tuple(TensorMetadata(name, *described) for name, described in output_descriptions(task).items())
-    return ModelMetadata(
-        servable.name, (servable.version,), f"{SERVER_NAME}_{task}", (TensorMetadata(INPUT, BYTES, (-1,)),), outputs
-    )
+    inputs = (TensorMetadata(INPUT, BYTES, (-1,)),)
+    return ModelMetadata(servable.name, versions, f"{SERVER_NAME}_{task}", inputs, outputs)
 
 
 def server_ready(service: Service) -> bool:
-    """Whether Triton could be reached and a model can be asked."""
-    return service.catalogue.ready_count() > 0
+    """Whether Triton could be reached and a model can be asked, and the gateway is not about to end."""
+    return service.catalogue.ready_count() > 0 and not service.draining.is_set()
 
 
 async def model_ready(service: Service, model: str, version: str) -> bool:
     """Whether that version ("" is any) of the model can be asked."""
     try:
-        servable = await service.catalogue.servable(model)
+        await service.catalogue.servable(model, version)
     except WireError:
         return False
-    return version in ("", servable.version)
+    return True
 
 
 async def repository_index(service: Service, *, ready: bool) -> Sequence[IndexEntry]:

@@ -12,10 +12,11 @@ import pytest
 
 from clients.__main__ import main
 from clients.photos import image_from_photo
-from tests.fake_triton import FakeTriton
+from tests.fake_triton import FakeModel, FakeTriton
 from tests.gateway.photos import encoded
-from tests.gateway.serving import RunningGateway
+from tests.gateway.serving import RunningGateway, running_fake
 from tests.ports import free_ports
+from tests.tiny_models import spot_contract
 
 
 @pytest.fixture
@@ -152,6 +153,30 @@ def test_models_are_loaded_and_unloaded(
     assert capsys.readouterr().out.splitlines() == ["spot: unloaded", "spot: loaded"]
     assert main(["load", "none", "--triton", fake.address]) == 1
     assert "'none'" in capsys.readouterr().err
+
+
+def test_several_tritons_are_told_one_after_the_other(fake: FakeTriton, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is; one that fails is named, keeps none of the others from it, and makes the status 1."""
+    [nobody] = free_ports(1)
+    with running_fake({"spot": FakeModel(spot_contract(), state="UNAVAILABLE", reason="unloaded")}) as other:
+        every = f"{other.address},127.0.0.1:{nobody},{fake.address}"
+        assert main(["unload", "colour", "--triton", f"{fake.address},{other.address}"]) == 1
+        shown = capsys.readouterr()
+        assert fake.models["colour"].state == "UNAVAILABLE"
+        fake.models["colour"].state = "READY"
+        assert shown.out == f"{fake.address}: colour: unloaded\n"
+        assert f"{other.address}: there is no model 'colour' in the repository" in shown.err
+        assert main(["load", "spot", "--triton", every]) == 1
+        shown = capsys.readouterr()
+        assert shown.out.splitlines() == [f"{other.address}: spot: loaded", f"{fake.address}: spot: loaded"]
+        assert f"127.0.0.1:{nobody}: " in shown.err
+        assert (other.models["spot"].state, fake.models["spot"].state) == ("READY", "READY")
+    assert main(["load", "spot", "--triton", f"dns:///localhost:{fake.port}"]) == 0
+    assert main(["load", "spot", "--triton", "dns:///no-such-host.invalid:8001"]) == 1
+    assert "dns:///no-such-host.invalid:8001 cannot be looked up" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["load", "spot", "--triton", "a:8001,b"])
+    assert "argument --triton: address 2 of 2: 'b' is no address of a Triton" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_is_not_unloaded(fake: FakeTriton, capsys: pytest.CaptureFixture[str]) -> None:

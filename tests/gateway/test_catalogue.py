@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from clients.triton import TritonClient
+from clients.triton import ServedModel, TritonClient
 from gateway.catalogue import PAUSE_S, Catalogue
 from gateway.deadline import Deadline
 from tests.fake_triton import FakeModel, FakeTriton
@@ -155,13 +155,41 @@ async def test_changes_are_logged_once_and_not_once_a_look(
     for _ in range(2):
         await catalogue.refresh()
     messages = [record.getMessage() for record in caplog.records]
-    assert messages[0] == "model colour: ready, version 1"
+    where = fake.address
+    assert messages[0] == f"model colour at {where}: ready, version 1"
     assert messages[1].startswith("cannot follow Triton's repository: Triton at 127.0.0.1:")
     assert messages[2:] == [
-        "Triton's repository can be followed again",
-        "model spot: ready, version 1",
-        "model colour: gone",
+        f"the repository of Triton at {where} can be followed again",
+        f"model spot at {where}: ready, version 1",
+        f"model colour at {where}: gone",
     ]
+
+
+async def test_a_look_from_before_triton_was_lost_does_not_bring_it_back(
+    catalogue: Catalogue, fake: FakeTriton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been answered a moment before Triton died: the next request would be sent there, too."""
+    await catalogue.refresh()
+    asked, answered = asyncio.Event(), asyncio.Event()
+    listed = catalogue._triton.models
+
+    async def slow() -> list[ServedModel]:
+        found = await listed()
+        asked.set()
+        await answered.wait()
+        return found
+
+    monkeypatch.setattr(catalogue._triton, "models", slow)
+    look = catalogue.look()
+    await asked.wait()
+    catalogue.lose(BackendUnavailable("the connection broke"))
+    assert catalogue.ready("colour") is None
+    asked.clear()
+    answered.set()
+    await look
+    assert catalogue.away == "the connection broke"
+    await asked.wait()  # the look that was asked for at once
+    await until(lambda: catalogue.ready("colour") is not None)
 
 
 async def test_those_who_ask_during_a_look_share_it(

@@ -18,6 +18,7 @@ class Loads(TritonClient):
     def __init__(self, error: Exception | None = None) -> None:
         super().__init__("127.0.0.1:1")
         self.names: list[str] = []
+        self.unloaded: list[str] = []
         self.end = asyncio.Event()
         self.error = error
 
@@ -26,6 +27,9 @@ class Loads(TritonClient):
         await self.end.wait()
         if self.error is not None:
             raise self.error
+
+    async def unload(self, name: str) -> None:
+        self.unloaded.append(name)
 
 
 async def test_one_load_of_a_model_is_in_flight() -> None:
@@ -56,6 +60,19 @@ async def test_a_model_that_dies_again_waits() -> None:
     healer.load_again("colour")
     await asyncio.sleep(0)
     assert triton.names == ["colour", "colour"]
+
+
+async def test_a_load_that_was_in_vain_is_followed_by_one_after_an_unload() -> None:
+    """Triton may take an unchanged model for loaded; after a while without a death all begins anew."""
+    triton = Loads()
+    triton.end.set()
+    healer = Healer(triton, again_s=0.05)
+    for wait_s, unloaded in ((0.06, 0), (0.06, 1), (0.06, 1), (0.2, 2), (0.06, 2), (0.0, 3)):
+        healer.load_again("colour")
+        await asyncio.sleep(0.01)
+        assert len(triton.unloaded) == unloaded
+        await asyncio.sleep(wait_s)
+    assert triton.names == ["colour"] * 6
 
 
 async def test_a_load_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """What those who watch a gateway see."""
 
 import asyncio
+import math
 import subprocess
 import sys
 
@@ -12,11 +13,13 @@ from gateway.catalogue import Catalogue
 from gateway.gone import CallerGone
 from gateway.metrics import Counted, Metrics
 from gateway.permits import Permits
-from tests.fake_triton import FakeTriton
+from tests.fake_triton import FakeModel, FakeTriton
 from tests.gateway.phases import UNDIVIDED
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway, eventually, running_gateway, samples
 from tests.ports import free_ports
+from tests.tiny_models import colour_contract
+from vision import __version__
 
 
 def test_the_process_lives_and_is_ready(faked: RunningGateway) -> None:
@@ -97,6 +100,23 @@ def test_callers_cannot_make_time_series(faked: RunningGateway) -> None:
     found = samples(faked)
     assert found["gateway_requests_total", "-", "unknown_model", "http"] == 20
     assert not any("made-up" in part for key in found for part in key)
+
+
+def test_each_model_says_whether_it_can_be_asked(faked: RunningGateway, fake: FakeTriton) -> None:
+    """1 or 0 by name; nothing, or no number any more, for what Triton was not told to load, or has no more."""
+
+    def told(model: str) -> float | None:
+        return samples(faked).get(("gateway_model_ready", model))
+
+    assert (told("colour"), told("spot")) == (1, 1)
+    fake.models["never"] = FakeModel(colour_contract(), state="")
+    fake.models["spot"].state, fake.models["spot"].reason = "UNAVAILABLE", "no such file"
+    eventually(lambda: told("spot") == 0, within_s=2)
+    assert (told("colour"), told("never")) == (1, None)
+    fake.models["spot"].reason = "unloaded"
+    del fake.models["colour"]
+    eventually(lambda: math.isnan(told("spot") or 0) and math.isnan(told("colour") or 0), within_s=2)
+    assert samples(faked)["gateway_build_info", __version__] == 1
 
 
 def test_two_gateways_in_one_process_count_apart(faked: RunningGateway, fake: FakeTriton) -> None:

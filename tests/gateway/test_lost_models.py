@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.catalogue import Catalogue
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway, eventually, running_gateway
 from tests.local_triton import LocalTriton, require_triton
@@ -163,3 +164,23 @@ def test_triton_killed_meanwhile_is_unavailable_until_it_is_back(
     eventually(lambda: predicted(gateway)[0] == 200, within_s=10)
     assert gateway.http.get("/health/ready").status_code == 200
     assert gateway.service.permits.taken == 0
+
+
+def test_a_model_that_triton_takes_for_unchanged_is_loaded_again(
+    gateway: RunningGateway, own_triton: LocalTriton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an unload and a load Triton does nothing when it is to load once more; so it is unloaded first."""
+    monkeypatch.setattr(gateway_catalogue(gateway)._healer, "_again_s", 1.0)
+    own_triton.unload("colour")
+    own_triton.load("colour")
+    eventually(lambda: predicted(gateway)[0] == 200, within_s=5)
+    for pid in stubs(own_triton, "colour"):
+        os.kill(pid, signal.SIGKILL)
+    assert predicted(gateway) == (503, "model_not_ready")
+    eventually(lambda: predicted(gateway)[0] == 200, within_s=20)
+
+
+def gateway_catalogue(gateway: RunningGateway) -> Catalogue:
+    """Of its one Triton."""
+    [replica] = gateway.service.predictor._replicas.members
+    return replica.catalogue

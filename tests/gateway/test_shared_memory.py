@@ -84,9 +84,15 @@ def several(gateway: RunningGateway, model: str, photos: list[bytes]) -> list[di
     return found
 
 
+def tensors_of(gateway: RunningGateway) -> TensorPath:
+    """Of its one Triton."""
+    [replica] = gateway.service.predictor._replicas.members
+    return replica.tensors
+
+
 def stem_of(gateway: RunningGateway) -> str:
     """What the names of its pieces of shared memory begin with, and those of no other."""
-    slots = gateway.service.predictor._tensors._slots
+    slots = tensors_of(gateway)._slots
     assert slots is not None
     return slots._owner._stem
 
@@ -262,7 +268,7 @@ def test_a_slot_is_not_used_again_while_the_model_may_write_there(models: LocalT
         assert "gateway_shared_memory_bytes 4096.0" in metrics
         # Triton has let go of it in the end, and knows the other.
         eventually(lambda: name not in regions_now(models), within_s=5)
-        assert "gateway_shared_memory_retired 0.0" in gateway.http.get("/metrics").text
+        eventually(lambda: "gateway_shared_memory_retired 0.0" in gateway.http.get("/metrics").text, within_s=5)
         [other] = names(gateway)
         assert other in regions_now(models)
         stem = stem_of(gateway)
@@ -274,7 +280,7 @@ def test_a_slot_is_not_used_again_while_the_model_may_write_there(models: LocalT
 def test_callers_who_leave_do_not_use_up_the_memory(models: LocalTriton, gate: Path) -> None:
     """Where Triton has not let go of as many slots as there may be, photos go by gRPC until it has."""
     with running_gateway(models.address, permits=4, deadline_s=0.3) as gateway:
-        tensors = gateway.service.predictor._tensors
+        tensors = tensors_of(gateway)
         tensors._limit = 1  # of those whose callers left, one is at work for sure
         statuses = [gateway.predict("shm_waits", PHOTOS[0], "image/png").status_code for _ in range(4)]
         assert statuses == [504] * 4
@@ -341,7 +347,7 @@ def test_idle_slots_are_given_up_without_another_request(models: LocalTriton, mo
         [name] = names(gateway)
         eventually(lambda: not names(gateway), within_s=5)
         eventually(lambda: name not in regions_now(models), within_s=5)
-        assert gateway.service.predictor._tensors.slots == 0
+        assert tensors_of(gateway).slots == 0
         results(gateway, "shm_colour", PHOTOS[0])
         assert paths(gateway)["shm_colour", "shared_memory"] == 2
 
@@ -379,7 +385,7 @@ def test_triton_restarted_in_the_middle(models: LocalTriton, gateways: dict[str,
             each.join()
     assert statuses.keys() <= {200, 503}, statuses
     assert (paths(gateway) - before).keys() == {("shm_colour", "shared_memory")}
-    eventually(lambda: not gateway.service.predictor._tensors.retired, within_s=5)
+    eventually(lambda: not tensors_of(gateway).retired, within_s=5)
     assert regions_now(models) & names(gateway)
     assert results(gateway, "shm_colour", PHOTOS[0]) == expected
 

@@ -84,6 +84,7 @@ def test_a_call_says_what_triton_took(collector: Collector, traced: RunningGatew
     traced.predict("colour", PHOTO, x_timings="exact")
     call = the_span(collector, CALL)
     assert call.kind == CLIENT
+    assert call.attributes["jetserve.replica"] == fake.address
     assert call.attributes["jetserve.queue_s"] == pytest.approx(0.004)
     assert call.attributes["jetserve.compute_s"] == pytest.approx(0.012)
     assert call.ends_ns - call.begins_ns >= 20e6
