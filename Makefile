@@ -11,7 +11,7 @@ BALLOON := recipes/balloon-rtmdet/sdk
 LOCAL = $(VENV)/gateway/bin/python -m gateway.local
 WHERE = --repository $(REPOSITORY) --run-folder $(RUN_FOLDER)
 
-.PHONY: help setup setup-dev setup-load setup-peers setup-frameworks models build build-all run run-background stop test test-frameworks check fmt generate bench bench-peers lock clean
+.PHONY: help setup setup-dev setup-load setup-peers setup-frameworks models build build-all run run-background stop test test-frameworks check fmt generate load bench bench-peers docker-build docker-up docker-down docker-test lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -62,7 +62,7 @@ ELSEWHERE = $(if $(filter-out model_repository,$(REPOSITORY)),--repository $(REP
 frameworks_for = ! grep -qs '^ *checkpoint:' $(1:%=%/recipe.yaml) || $(MAKE) -s --no-print-directory setup-frameworks
 
 test: setup-dev models ## every test but those of the frameworks, the real Triton among them
-	@$(DEV)/python -m pytest -m "not frameworks" $(ARGS)
+	@$(DEV)/python -m pytest -m "not frameworks and not docker" $(ARGS)
 
 test-frameworks: setup-dev setup-frameworks models ## those that export, infer and build with torch and OpenMMLab
 	@$(DEV)/python -m pytest -m frameworks $(ARGS)
@@ -80,11 +80,31 @@ fmt: setup-dev ## mend format and lint
 generate: setup-dev ## the synchronous client anew, from the asynchronous one
 	@$(DEV)/python -m tests.clients.generated
 
+load: setup-load ## a load test of the server that runs; a record and a report in loadtest/out (ARGS="--users 8 --slo p99<50ms")
+	@$(VENV)/loadtest/bin/python -m loadtest run $(ARGS)
+
 bench: setup-dev models ## pixels beside mmdeploy's, gateway beside a bare loop; records in benchmarks/out
 	@$(DEV)/python -m benchmarks $(ARGS)
 
 bench-peers: setup-peers ## beside BentoML, LitServe, mosec, a plain gateway and bare loops; a record and a plot in benchmarks/out
 	@$(DEV)/python -m benchmarks.peers $(ARGS)
+
+docker-build: ## the images (COMPOSE="-f docker/compose.yaml -f …" picks other files)
+	@$(DOCKER_COMPOSE) build
+
+docker-up: ## Triton and the gateway in containers; returns when they answer
+	@$(DOCKER_COMPOSE) up -d --wait
+
+docker-down: ## end them; models stay
+	@$(DOCKER_COMPOSE) down
+
+docker-test: setup-dev ## build the images, start them, kill them, look what they may do; needs a Docker engine
+	@docker info >/dev/null 2>&1 || { echo "No Docker engine answers: install and start one, see \`docker info\`."; exit 1; }
+	@docker compose version >/dev/null 2>&1 || { echo "Docker's Compose plugin is missing: install docker-compose-plugin."; exit 1; }
+	@$(DEV)/python -m pytest -m docker tests/docker $(ARGS)
+
+COMPOSE ?= -f docker/compose.yaml
+DOCKER_COMPOSE = REVISION="$${REVISION:-$$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}" docker compose $(COMPOSE)
 
 lock: $(VENV)/lock/.ready ## the lock files anew, from pyproject.toml and requirements/*.in
 	@for extra in gateway builder loadtest dev; do $(UV) --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done

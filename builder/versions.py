@@ -11,6 +11,8 @@ from vision.errors import BuildError
 FILE = Path(__file__).parent.parent / "docker" / "versions.env"
 STEP = "versions"
 LINE = re.compile(r"([A-Z0-9]+)_([A-Z0-9_]+)=(.*)")
+OF_IMAGES = "IMAGE_"
+"""What container images are built from or run beside; for Dockerfiles and Compose, not read here."""
 Number = tuple[int, ...]
 Confirmed = Literal["device", "documents", "no"]
 
@@ -62,7 +64,7 @@ def releases(path: Path = FILE) -> tuple[Release, ...]:
         raise BuildError(STEP, f"cannot read {path}: {exc.strerror or exc}") from exc
     blocks: dict[str, dict[str, str]] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
+        if not line.strip() or line.startswith(("#", OF_IMAGES)):
             continue
         found = LINE.fullmatch(line)
         if found is None or not found[3].strip() or found[2] in blocks.get(found[1], {}):

@@ -125,7 +125,8 @@ def _ensured(order: Order, options: argparse.Namespace) -> int:
         progress = Progress(say, log, terminal_if_any())
         pass_of = _pass_of(order, place, progress, options.triton)
         stamps = dict(stamp_of(order.artefacts))
-        outcomes = pass_of().all()
+        first = pass_of()
+        outcomes = (first if parent is None else first.without_triton()).all()
         if options.watch and (parent is None or os.fork() == 0):
             place.take_over()
             watch = Watch(pass_of, max(0.1, options.every), parent)

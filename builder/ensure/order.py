@@ -8,6 +8,7 @@ from typing import Protocol
 from builder.device import Device
 from builder.engines.jobs import Engines
 from builder.ensure.preflight import WANTED_WORKSPACE_BYTES
+from vision.errors import BackendFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,20 @@ class Order:
     dla_core: int | None = None
 
 
+class EngineRefused(BackendFailure):
+    """Triton has begun to load the engine, and cannot; what else it may say against a load says nothing of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a Triton has of one model."""
+
+    version: int | None
+    """That is ready; None where none is."""
+    is_unloaded: bool = False
+    """Somebody has unloaded it, to free memory perhaps."""
+
+
 class Control(Protocol):
     """A Triton that is told what to load."""
 
@@ -31,7 +46,17 @@ class Control(Protocol):
 
         Raises:
             BackendUnavailable: it does not answer.
-            BackendFailure: it cannot load it, and goes on with what it has.
+            EngineRefused: the engine is not for this Triton, which goes on with what it has.
+            BackendFailure: it does not load it for another reason, and goes on with what it has.
+        """
+        ...
+
+    def loaded(self, name: str) -> Loaded:
+        """What it has of a model.
+
+        Raises:
+            BackendUnavailable: it does not answer.
+            BackendFailure: it answers something else.
         """
         ...
 
@@ -52,7 +77,7 @@ class Surroundings:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One model's. `is_served`: as its artefact says. `is_passing`: what failed may work later, nothing being changed.
-    `is_waiting`: Triton is to load it, and does not answer.
+    `is_waiting`: Triton is to load it, and does not answer; `before` is the version that was served until then.
     """
 
     name: str
@@ -60,3 +85,4 @@ class Outcome:
     is_served: bool
     is_passing: bool = False
     is_waiting: bool = False
+    before: int | None = None

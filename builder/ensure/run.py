@@ -2,7 +2,8 @@
 
 import errno
 import traceback
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.device import Device
@@ -10,10 +11,10 @@ from builder.engines.jobs import EngineError, Engines
 from builder.ensure.artefacts import Artefact, Incomplete, artefact_of, artefacts_of
 from builder.ensure.decision import Decision, decision, strays
 from builder.ensure.installation import Installer, ProofError
-from builder.ensure.order import Outcome
+from builder.ensure.order import EngineRefused, Outcome
 from builder.ensure.preflight import ShortageError
 from builder.ensure.served import REFUSED
-from builder.publishing.repository import served_version, sweep, switch
+from builder.publishing.repository import served_version, sweep, switch, versions
 from vision.errors import BackendFailure, BackendUnavailable, BuildError
 
 STEP = "ensure"
@@ -66,6 +67,10 @@ class Pass:
                 outcomes.append(self._told(Outcome(name, why, is_served=False)))
         return outcomes
 
+    def without_triton(self) -> "Pass":
+        """The same, while there is none yet: what it publishes is told later."""
+        return replace(self, install=replace(self.install, around=replace(self.install.around, control=None)))
+
     def named(self, name: str) -> Outcome:
         """One model by its name.
 
@@ -78,10 +83,30 @@ class Pass:
         """One model; what goes wrong is in what comes back, and was told."""
         if isinstance(found, Incomplete):
             return self._told(Outcome(found.name, f"waits for the rest: {found.why}", is_served=False))
-        name = found.name
+        return self._guarded(found.name, lambda: self._one(found))
+
+    def load(self, name: str, before: int | None) -> Outcome | None:
+        """Have Triton take what was published while it was not there; None as long as it does not answer.
+
+        `before` is the version that was served until then.
+        """
+        control = self.install.around.control
+        try:
+            version = served_version(self.install.order.repository / name)
+            if control is None or version is None:
+                return Outcome(name, "there is nothing to load, or no Triton to be told", is_served=version is not None)
+            if control.loaded(name).version == version:
+                return Outcome(name, f"version {version} is served", is_served=True)
+        except BackendUnavailable:
+            return None
+        except (BackendFailure, BuildError, OSError) as exc:  # an answer that is no index, a file of other making
+            return self._told(Outcome(name, f"Triton is not told to load it: {exc}", is_served=False, is_passing=True))
+        return self._guarded(name, lambda: self._loaded(name, before, version))
+
+    def _guarded(self, name: str, work: Callable[[], Outcome]) -> Outcome:
         try:
             try:
-                return self._told(self._one(found))
+                return self._told(work())
             except OSError as exc:
                 raise BuildError(STEP, f"{exc.filename or 'no file named'}: {exc.strerror or exc}") from exc
             except BuildError:
@@ -99,8 +124,8 @@ class Pass:
     def _one(self, artefact: Artefact) -> Outcome:
         order, around = self.install.order, self.install.around
         made = decision(artefact, order.repository, around.device, order.dla_core)
-        if made.action == "keep":
-            return Outcome(artefact.name, f"version {made.version} fits", is_served=True)
+        if made.action == "keep" and made.version is not None:
+            return self._caught_up(artefact.name, made.version)
         if made.action in ("refused", "rolled_back"):
             return Outcome(artefact.name, "; ".join(made.reasons), is_served=made.action == "rolled_back")
         self._say(plan_told(made))
@@ -108,35 +133,42 @@ class Pass:
         version = self.install(made)
         return self._loaded(artefact.name, before, version)
 
+    def _caught_up(self, name: str, version: int) -> Outcome:
+        """An engine that fits: Triton has another one still where `ensure` was ended before it could tell it."""
+        control, fits = self.install.around.control, Outcome(name, f"version {version} fits", is_served=True)
+        if control is None:
+            return fits
+        try:
+            has = control.loaded(name)
+        except (BackendUnavailable, BackendFailure):  # it begins with what lies there
+            return fits
+        if has.version == version or (has.version is None and has.is_unloaded):
+            return fits
+        self._say(f"{name}: version {version} fits, and Triton has {has.version or 'none'}: it is told")
+        return self._loaded(name, has.version, version)
+
     def _loaded(self, name: str, before: int | None, version: int) -> Outcome:
-        """Have Triton take it, where one is told; what it refuses is not served, and marked."""
+        """Have Triton take it, where one is told; an engine that it refuses is not served, and marked."""
         control, repository = self.install.around.control, self.install.order.repository
         if control is None:
-            return Outcome(name, f"version {version} is to be served", is_served=True)
+            return Outcome(name, f"version {version} is to be served", is_served=True, is_waiting=True, before=before)
         try:
             control.load(name)
         except BackendUnavailable as exc:
             text = (
-                f"version {version} is to be served, but {exc.detail}. Told again with --watch; else: load it yourself"
+                f"version {version} is to be served, but {exc.detail}. Told again with --watch, and by the next ensure"
             )
-            return Outcome(name, text, is_served=True, is_waiting=True)
-        except BackendFailure as exc:
-            if before is not None:  # first: with no room for the mark, or no power, it is only tried again
+            return Outcome(name, text, is_served=True, is_waiting=True, before=before)
+        except EngineRefused as exc:
+            if before is not None and before in versions(repository / name):
+                # First: with no room for the mark, or no power, it is only tried again.
                 switch(repository, name, lambda model: before)
             (repository / name / str(version) / REFUSED).write_text(f"{exc.detail}\n")
             raise BuildError("load", f"Triton refuses version {version}: {exc.detail}") from exc
+        except BackendFailure as exc:  # of room, of its settings, of a file that it could not read: not of the engine
+            text = f"version {version} is to be served, and Triton does not load it: {exc.detail}. Tried again"
+            return Outcome(name, f"{text} with --watch, and by the next ensure", is_served=False, is_passing=True)
         return Outcome(name, f"version {version} is served", is_served=True)
-
-    def load(self, name: str) -> None:
-        """Have Triton load what is there, where one is told.
-
-        Raises:
-            BackendUnavailable: it does not answer.
-            BackendFailure: it cannot load it.
-        """
-        if (control := self.install.around.control) is not None:
-            control.load(name)
-            self._say(f"{name}: Triton has loaded it")
 
     def _kept(self, exc: ProofError, name: str) -> str:
         """The report beside the log, and where."""

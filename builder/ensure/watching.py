@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from builder.ensure.artefacts import stamp_of
 from builder.ensure.order import Outcome
 from builder.ensure.run import Pass
-from vision.errors import BackendFailure, BackendUnavailable, BuildError
+from vision.errors import BuildError
 
 EVERY_S = 3.0
 FIRST_RETRY_S, LAST_RETRY_S = 60.0, 600.0
@@ -27,7 +27,8 @@ class Watch:
     _done: dict[str, object] = field(default_factory=dict)
     _retries: dict[str, tuple[float, float]] = field(default_factory=dict)
     """When each that was short of something is due again, and how long it waits after that."""
-    _unloaded: set[str] = field(default_factory=set)
+    _unloaded: dict[str, int | None] = field(default_factory=dict)
+    """What Triton was not there to load, and the version that was served until then."""
 
     def begin(self, stamps: dict[str, object], outcomes: list[Outcome]) -> None:
         """What a first pass has done; `stamps` are those of before it."""
@@ -65,15 +66,13 @@ class Watch:
         if outcome.is_passing:
             self._retries[outcome.name] = (time.monotonic() + wait, min(2 * wait, LAST_RETRY_S))
         if outcome.is_waiting:
-            self._unloaded.add(outcome.name)
+            self._unloaded[outcome.name] = outcome.before
 
     def _load(self, one: Pass) -> None:
-        """What Triton was not there to load."""
-        for name in sorted(self._unloaded):
-            try:
-                one.load(name)
-            except BackendUnavailable:
+        """Have Triton take what it was not there for, once it is."""
+        for name, before in sorted(self._unloaded.items()):
+            outcome = one.load(name, before)
+            if outcome is None:
                 return
-            except BackendFailure as exc:
-                one.install.progress.say("load", f"{name}: {exc.detail}")
-            self._unloaded.discard(name)
+            del self._unloaded[name]
+            self._note(outcome)

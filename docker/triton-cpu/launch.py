@@ -15,6 +15,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -33,15 +34,20 @@ def main() -> None:
     try:
         wheel = wheel_folder()
         libraries = [wheel.parent / "nvidia_pytriton.libs", preflight.libpython_folder()]
-        repository = repository_folder(options.model_repository)
+        repository = options.model_repository
+        if isinstance(repository, Path):
+            repository = repository_folder(repository)
         for kind in PORTS:
             preflight.check_port(options.host, getattr(options, f"{kind}_port"), f"--{kind}-port")
-        prefix = f"jetserve_{options.grpc_port}_"
+        # Containers that share /dev/shm use the same port, each of its own.
+        prefix = f"jetserve_{options.grpc_port}_{socket.gethostname()}_"
         preflight.check_shared_memory(prefix)
         backends = backend_folder(wheel / "tritonserver", options.state)
         # Once the ports are known to be free: a Triton that runs there needs its links.
-        repository = preflight.shell_safe(repository, "models", options.grpc_port)
+        if isinstance(repository, Path):
+            repository = preflight.shell_safe(repository, "models", options.grpc_port)
         backends = preflight.shell_safe(backends, "backends", options.grpc_port)
+        preflight.claim_shared_memory(prefix)
     except preflight.PreflightError as exc:
         sys.exit(f"triton cannot start: {exc}")
     server = wheel / "tritonserver" / "bin" / "tritonserver"
@@ -59,18 +65,20 @@ def main() -> None:
 
 def options_from_command_line() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model-repository", type=Path, required=True)
+    parser.add_argument("--model-repository", type=location, required=True, help="a folder, or s3://BUCKET/PREFIX")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     for kind, port in PORTS.items():
         parser.add_argument(f"--{kind}-port", type=int, default=port, help="default %(default)s")
-    parser.add_argument("--load", action="append", default=[], metavar="NAME", help="a model to load; may be repeated")
+    parser.add_argument(
+        "--load", action="append", default=[], metavar="NAME", help="a model to load, '*' for each; may be repeated"
+    )
     parser.add_argument("--state", type=Path, default=ROOT / ".run" / "triton", help="folder for the backend's files")
     parser.add_argument("--traces", metavar="URL", help="where to send OpenTelemetry's traces: http://…:4318/v1/traces")
     parser.add_argument("--verbose", action="store_true", help="log every request")
     return parser.parse_args()
 
 
-def server_arguments(options: argparse.Namespace, repository: Path, backends: Path, prefix: str) -> list[str]:
+def server_arguments(options: argparse.Namespace, repository: Path | str, backends: Path, prefix: str) -> list[str]:
     """The command line of `tritonserver`; see docs/04-triton.md for the reasons."""
     arguments = [
         f"--model-repository={repository}",
@@ -98,7 +106,15 @@ def server_arguments(options: argparse.Namespace, repository: Path, backends: Pa
             "--trace-config=level=TIMESTAMPS",
             "--trace-config=rate=1",
         ]
-    return arguments + [f"--load-model={name}" for name in options.load]
+    return arguments + [f"--load-model={name}" for name in models_of(options.load, repository)]
+
+
+def models_of(names: list[str], repository: Path | str) -> list[str]:
+    """`names`, with every folder of the repository that has a config.pbtxt in place of `*`; a store Triton lists."""
+    if "*" not in names or isinstance(repository, str):
+        return names
+    found = (config.parent.name for config in repository.glob("*/config.pbtxt"))
+    return sorted(name for name in found if not name.startswith("."))  # an import fills .staging-…
 
 
 def wheel_folder() -> Path:
@@ -116,6 +132,11 @@ def wheel_folder() -> Path:
             f"{name or 'no glibc'} {version}: use docker/, or a newer system"
         )
     return Path(next(iter(spec.submodule_search_locations)))
+
+
+def location(text: str) -> Path | str:
+    """A folder's path, or the address of a store that Triton reads by itself, with the AWS_… of the environment."""
+    return text if text.startswith("s3://") else Path(text)
 
 
 def repository_folder(folder: Path) -> Path:

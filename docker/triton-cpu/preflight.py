@@ -6,6 +6,7 @@ Run as a program it looks for `libpython` alone, which an environment either has
 """
 
 import errno
+import fcntl
 import os
 import re
 import socket
@@ -18,6 +19,7 @@ from pathlib import Path
 
 SHM = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies
 SHM_NEEDED_BYTES = 32 << 20
+LOCK = "lock"
 SHELL_SAFE = re.compile(r"[A-Za-z0-9_./+-]+")
 
 
@@ -71,12 +73,12 @@ def holder_of_port(port: int) -> str | None:
 
 
 def check_shared_memory(prefix: str) -> None:
-    """Remove what a killed Triton of this port left there; raise PreflightError where too little is free."""
+    """Remove what killed Tritons left there, of this prefix or any; raise PreflightError where too little is free."""
     if not SHM.is_dir():
         raise PreflightError(f"{SHM} does not exist: mount a tmpfs there for Triton's Python backend")
-    for region in SHM.glob(f"{prefix}*"):
+    for region in [*SHM.glob(f"{prefix}*"), *regions_of_the_dead()]:
         try:
-            region.unlink()
+            region.unlink(missing_ok=True)
         except PermissionError:  # another user's; Triton will say if it is in the way
             continue
     status = os.statvfs(SHM)
@@ -86,6 +88,34 @@ def check_shared_memory(prefix: str) -> None:
             f"{SHM} has {free >> 20} MiB free, Triton's Python backend needs {SHM_NEEDED_BYTES >> 20} MiB: "
             f"remove old files there, or in a container start it with --shm-size=256m"
         )
+
+
+def claim_shared_memory(prefix: str) -> None:
+    """Hold a lock beside the regions of `prefix`, as long as this process or one that it starts lives.
+
+    Process ids do not tell the dead from the living: containers that share the folder count them each for themselves.
+    """
+    while True:
+        lock = os.open(SHM / f"{prefix}{LOCK}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock).st_nlink:
+            break
+        os.close(lock)  # another who starts was quicker, and took it for one of the dead
+    os.set_inheritable(lock, True)  # the server, and its stubs
+
+
+def regions_of_the_dead() -> list[Path]:
+    """Files beside locks that nobody holds, and these locks; those of another user are not ours to judge."""
+    found = []
+    for path in SHM.glob(f"jetserve_*_{LOCK}"):
+        with suppress(OSError):
+            lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: it lives
+                found += SHM.glob(f"{path.name.removesuffix(LOCK)}*")
+            finally:
+                os.close(lock)
+    return found
 
 
 def libpython_folder() -> Path:

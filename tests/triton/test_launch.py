@@ -174,6 +174,37 @@ def test_left_shared_memory(preflight: Any) -> None:
     other.unlink()
 
 
+def test_regions_of_the_dead(preflight: Any) -> None:
+    """Containers that share the folder clear up after one that is gone for good, and leave the living alone."""
+    alive, dead = (f"jetserve_test_{uuid4()}_" for _ in range(2))
+    claim = "import sys; sys.path.insert(0, sys.argv[1]); import preflight; preflight.claim_shared_memory(sys.argv[2])"
+    command = [sys.executable, "-c", claim, str(LAUNCHER.parent)]
+    subprocess.run([*command, dead], check=True)
+    command[2] += "; import os; os.execvp('cat', ['cat'])"  # as the launcher becomes the server
+    with subprocess.Popen([*command, alive], stdin=subprocess.PIPE) as server:
+        assert server.stdin is not None
+        regions = [preflight.SHM / f"{prefix}region" for prefix in (alive, dead)]
+        for region in regions:
+            region.touch()
+        while b"cat" not in Path(f"/proc/{server.pid}/comm").read_bytes():
+            assert server.poll() is None
+        preflight.check_shared_memory("jetserve_test_nobody_")
+        assert [region.exists() for region in regions] == [True, False]
+        server.stdin.close()
+    preflight.check_shared_memory("jetserve_test_nobody_")
+    assert not list(preflight.SHM.glob(f"{alive}*")) + list(preflight.SHM.glob(f"{dead}*"))
+
+
+def test_every_model(launch: Any, tmp_path: Path) -> None:
+    """`--load '*'` is each folder with a configuration, and none that an import is still filling."""
+    for name in ("b", "a", ".staging-c", "no-configuration"):
+        (tmp_path / name).mkdir()
+        if "no" not in name:
+            (tmp_path / name / "config.pbtxt").touch()
+    assert launch.models_of(["*"], tmp_path) == ["a", "b"]
+    assert launch.models_of(["c"], tmp_path) == ["c"]
+
+
 def test_backend_folder(triton: LocalTriton, launch: Any) -> None:
     """The backend is laid out once, kept while it is right, and mended when it is not."""
     assert triton.pid

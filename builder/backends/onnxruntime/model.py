@@ -25,8 +25,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read as it is loaded: else it reports to its makers
+try:
+    import onnxruntime as ort
+except ImportError as exc:
+    raise ImportError(
+        f"{exc}: this model was built with --target cpu, and this Triton's Python has no ONNX Runtime, as NVIDIA's images "
+        "have none: serve it with jetserve/triton-cpu, or build it with --target jetson, or with --target onnxruntime"
+    ) from exc
 
 CPU = "CPUExecutionProvider"
 TRITON_TYPES = {

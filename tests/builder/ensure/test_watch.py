@@ -1,18 +1,20 @@
 """`--watch` and `--then`: artefacts that arrive later, and what comes after."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from builder.commands import ensure as command
 from builder.ensure import watching
-from builder.ensure.order import Order, Outcome
+from builder.ensure.order import EngineRefused, Loaded, Order, Outcome
 from builder.ensure.watching import Watch
 from builder.ensure.workplace import workplace
 from builder.progress import Progress
@@ -24,18 +26,26 @@ ROOT = Path(__file__).parents[3]
 
 
 class Triton:
-    """What is told to load."""
+    """What is told to load. It has version 1 of `toy`."""
 
     address = "http://triton"
 
-    def __init__(self) -> None:
-        self.loaded: list[str] = []
+    def __init__(self, repository: Path) -> None:
+        self.repository = repository
+        self.asked: list[str] = []
+        self.has = {"toy": Loaded(1)}
         self.raises: Exception | None = None
 
     def load(self, name: str) -> None:
         if self.raises is not None:
             raise self.raises
-        self.loaded.append(name)
+        self.asked.append(name)
+        self.has[name] = Loaded(served_version(self.repository / name))
+
+    def loaded(self, name: str) -> Loaded:
+        if isinstance(self.raises, BackendUnavailable):
+            raise self.raises
+        return self.has.get(name, Loaded(None))
 
 
 class Watched:
@@ -56,7 +66,7 @@ class Watched:
 @pytest.fixture
 def watched(serving: Jetson, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     """A watch on a device that serves version 1 of `toy`, and a Triton of which it is told."""
-    triton, said = Triton(), list[str]()
+    triton, said = Triton(serving.repository), list[str]()
     monkeypatch.setattr(command, "TritonControl", lambda address: triton)
     order = Order(serving.artefacts, serving.repository)
     with workplace(serving.work) as place:
@@ -72,7 +82,7 @@ def test_what_arrives_is_taken_when_it_is_still(watched: Watched, built: Path) -
     assert watched.jetson.served() == 1
     watched.looks(1)
     assert watched.jetson.served() == 2
-    assert watched.triton.loaded == ["toy"]
+    assert watched.triton.asked == ["toy"]
     assert watched.looks(3) == []
 
 
@@ -164,16 +174,112 @@ def test_a_triton_that_is_not_there_yet_is_told_later(watched: Watched, built: P
     watched.triton.raises = BackendUnavailable("starting")
     watched.jetson.receives(built / "second")
     watched.looks(3)
-    assert (watched.jetson.served(), watched.triton.loaded) == (2, [])
+    assert (watched.jetson.served(), watched.triton.asked) == (2, [])
     watched.triton.raises = None
     watched.looks(2)
-    assert watched.triton.loaded == ["toy"]
+    assert watched.triton.asked == ["toy"]
+
+
+def test_what_triton_has_loaded_at_its_start_it_is_not_told_to_load(watched: Watched, built: Path) -> None:
+    """As in a container, where it begins with what the first pass has published."""
+    watched.looks(2)
+    watched.triton.raises = BackendUnavailable("starting")
+    watched.jetson.receives(built / "second")
+    watched.looks(3)
+    watched.triton.raises = None
+    watched.triton.has["toy"] = Loaded(2)
+    assert watched.looks(2) == []
+    assert watched.triton.asked == []
+
+
+def test_an_engine_that_triton_refuses_at_its_start_gives_way_to_the_one_before(watched: Watched, built: Path) -> None:
+    """Published before there was a Triton: it is marked, and the version before is served again."""
+    watched.looks(2)
+    watched.triton.raises = BackendUnavailable("starting")
+    watched.jetson.receives(built / "second")
+    watched.looks(3)
+    assert watched.jetson.served() == 2
+    watched.triton.raises = EngineRefused("unexpected datatype")
+    assert any("Triton refuses version 2" in line for line in watched.looks(1))
+    assert watched.jetson.served() == 1
+    assert (watched.jetson.repository / "toy" / "2" / "refused.txt").read_text() == "unexpected datatype\n"
+
+
+@pytest.mark.parametrize("fault", ["index", "config"])
+def test_what_cannot_be_asked_about_at_its_start_does_not_end_the_watch(
+    watched: Watched, built: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """A Triton that answers no index, a configuration of other making: it is said, and what comes later is taken."""
+    watched.looks(2)
+    watched.triton.raises = BackendUnavailable("starting")
+    watched.jetson.receives(built / "second")
+    watched.looks(3)
+    watched.triton.raises = None
+    config, real = watched.jetson.repository / "toy" / "config.pbtxt", watched.triton.loaded
+    before = config.read_bytes()
+    if fault == "index":
+        monkeypatch.setattr(watched.triton, "loaded", lambda name: _raise(BackendFailure("no index")))
+    else:
+        config.write_text("of other making")
+    assert [line for line in watched.looks(2) if "Triton is not told to load it" in line]
+    monkeypatch.setattr(watched.triton, "loaded", real)
+    config.write_bytes(before)
+    watched.jetson.receives(built / "first", "cls")
+    watched.looks(2)
+    assert watched.triton.asked == ["cls"]
+
+
+def test_a_version_that_is_gone_is_not_gone_back_to(watched: Watched, built: Path) -> None:
+    """Triton has it in memory still, and the disk has not: the refused one is marked, and stays what is named."""
+    watched.triton.raises = BackendUnavailable("starting")
+    watched.jetson.receives(built / "second")
+    watched.looks(2)
+    shutil.rmtree(watched.jetson.repository / "toy" / "1")
+    watched.triton.raises = EngineRefused("unexpected datatype")
+    assert any("Triton refuses version 2" in line for line in watched.looks(1))
+    assert watched.jetson.served() == 2
+    assert (watched.jetson.repository / "toy" / "2" / "refused.txt").exists()
+
+
+@pytest.mark.parametrize(("has", "asked"), [(Loaded(1), 1), (Loaded(None), 1), (Loaded(2), 0), (Loaded(None, True), 0)])
+def test_an_ensure_that_was_ended_before_it_could_tell_triton_is_made_up_for(
+    watched: Watched, built: Path, has: Loaded, asked: int
+) -> None:
+    """Published, and not loaded: the next run has Triton load it, unless it has it, or somebody has unloaded it."""
+    watched.triton.raises = BackendUnavailable("ended here, or before it was told")
+    watched.jetson.receives(built / "second")
+    watched.looks(2)
+    assert watched.jetson.served() == 2
+    watched.triton.raises = None
+    watched.triton.has["toy"] = has
+    outcome = watched.watch.pass_of().named("toy")
+    assert outcome.is_served
+    assert watched.triton.asked == ["toy"] * asked
+
+
+def test_what_says_nothing_of_the_engine_marks_none(
+    watched: Watched, built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No memory at this moment, say: it stays published, and is loaded after a while."""
+    watched.looks(2)
+    now = time.monotonic()
+    monkeypatch.setattr("builder.ensure.watching.time.monotonic", lambda: now)
+    watched.triton.raises = BackendFailure("out of memory")
+    watched.jetson.receives(built / "second")
+    assert any("Triton does not load it: out of memory" in line for line in watched.looks(2))
+    assert watched.jetson.served() == 2
+    assert not (watched.jetson.repository / "toy" / "2" / "refused.txt").exists()
+    watched.triton.raises = None
+    assert watched.looks(2) == []
+    now += watching.FIRST_RETRY_S
+    watched.looks(1)
+    assert watched.triton.asked == ["toy"]
 
 
 def test_what_triton_refuses_is_not_served(watched: Watched, built: Path) -> None:
     """The version before is served again, and the refused one not tried again, at this start or the next."""
     watched.looks(2)
-    watched.triton.raises = BackendFailure("unexpected datatype")
+    watched.triton.raises = EngineRefused("unexpected datatype")
     watched.jetson.receives(built / "second")
     assert any("Triton refuses version 2: unexpected datatype" in line for line in watched.looks(2))
     assert watched.jetson.served() == 1
@@ -193,7 +299,7 @@ def test_what_triton_refuses_is_not_served_for_want_of_a_mark(watched: Watched, 
 
     def load(name: str) -> None:
         refused.mkdir()
-        raise BackendFailure("unexpected datatype")
+        raise EngineRefused("unexpected datatype")
 
     watched.triton.load = load  # type: ignore[method-assign]
     watched.looks(2)
@@ -203,7 +309,7 @@ def test_what_triton_refuses_is_not_served_for_want_of_a_mark(watched: Watched, 
 
 def test_a_refused_engine_with_none_before_it_is_said_to_be_so(watched: Watched, built: Path) -> None:
     """And is not built again and again."""
-    watched.triton.raises = BackendFailure("unexpected datatype")
+    watched.triton.raises = EngineRefused("unexpected datatype")
     watched.jetson.receives(built / "first", "cls")
     watched.looks(2)
     outcome = watched.watch.pass_of().named("cls")
@@ -274,6 +380,10 @@ def test_then_comes_whatever_failed(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "up\n")
     assert "starts with what is in" in done.stderr
     assert "nobody watches" in done.stderr
+
+
+def _raise(exc: Exception) -> NoReturn:
+    raise exc
 
 
 def _until(holds: Callable[[], bool], seconds: float = 30.0) -> None:

@@ -1,0 +1,221 @@
+"""A gateway that is replaced while callers ask costs none of them an answer: two real ones, and a cluster's Service."""
+
+import http.client
+import selectors
+import signal
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from websockets import CloseCode, ConnectionClosed
+
+from tests.fake_triton import FakeModel, FakeTriton
+from tests.gateway.photos import encoded
+from tests.gateway.serving import answers, eventually, process, running_fake
+from tests.gateway.streams import answer, streaming
+from tests.ports import free_ports
+from tests.tiny_models import colour_contract
+
+USERS = 8
+PHOTO = encoded(40, 40)
+HEADERS = {"content-type": "image/jpeg"}
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+class Service:
+    """What kube-proxy is: a new connection goes to whom the Service's endpoints say now, and stays there."""
+
+    def __init__(self, listening: socket.socket, endpoint: int) -> None:
+        self.endpoint = endpoint
+        self._listening = listening
+        self._ways = selectors.DefaultSelector()
+        self._over = False
+
+    def run(self) -> None:
+        """Carry bytes until the end."""
+        with self._ways as ways, self._listening:
+            ways.register(self._listening, selectors.EVENT_READ)
+            while not self._over:
+                for key, _ in ways.select(0.05):
+                    if key.fileobj is self._listening:
+                        self._connect()
+                    else:
+                        self._carry(key.fileobj, key.data)
+            for key in list(ways.get_map().values()):
+                key.fileobj.close()  # type: ignore[union-attr]  # sockets all
+
+    def end(self) -> None:
+        self._over = True
+
+    def _connect(self) -> None:
+        caller, _ = self._listening.accept()
+        try:
+            gateway = socket.create_connection(("127.0.0.1", self.endpoint))
+        except OSError:
+            caller.close()
+            return
+        self._ways.register(caller, selectors.EVENT_READ, gateway)
+        self._ways.register(gateway, selectors.EVENT_READ, caller)
+
+    def _carry(self, source: Any, target: socket.socket) -> None:
+        if source.fileno() < 0:  # closed with the other end, a moment ago
+            return
+        with suppress(OSError):
+            if data := source.recv(65536):
+                target.sendall(data)
+                return
+        for end in (source, target):
+            self._ways.unregister(end)
+            end.close()
+
+
+@contextmanager
+def service(endpoint: int) -> Iterator[tuple[Service, int]]:
+    """One that runs, and its port."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    running = Service(listening, endpoint)
+    port: int = listening.getsockname()[1]
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    try:
+        yield running, port
+    finally:
+        running.end()
+        thread.join()
+
+
+@contextmanager
+def users(port: int) -> Iterator[Counter[str]]:
+    """Eight that keep their connections, and never ask twice for one answer; what became of each request."""
+    outcomes: Counter[str] = Counter()
+    over = threading.Event()
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        while not over.wait(0.002):
+            try:
+                connection.request("POST", "/v1/models/colour/predict", PHOTO, HEADERS)
+                answer = connection.getresponse()
+                answer.read()
+                outcomes[str(answer.status)] += 1
+            except (OSError, http.client.HTTPException) as exc:
+                outcomes[type(exc).__name__] += 1
+                connection.close()
+        connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(USERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield outcomes
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def triton() -> Iterator[FakeTriton]:
+    with running_fake({"colour": FakeModel(colour_contract())}) as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def successor(triton: FakeTriton) -> Iterator[int]:
+    """The port of the one that takes over."""
+    with process(triton=triton.address) as (_, url):
+        eventually(lambda: _ready(url), within_s=20)
+        yield _port(url)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_rolling_update_loses_no_request(triton: FakeTriton, successor: int, workers: int) -> None:
+    """The old one is told to end before the Service has heard of it, and serves on until it has."""
+    with (
+        process(triton=triton.address, drain_s=1.5, workers=workers) as (old, old_url),
+        service(_port(old_url)) as (endpoints, port),
+    ):
+        eventually(lambda: _ready(old_url), within_s=20)
+        with users(port) as outcomes:
+            eventually(lambda: outcomes["200"] > 50, within_s=20)
+            old.send_signal(signal.SIGTERM)
+            before = outcomes.total()
+            eventually(lambda: outcomes.total() > before + 50, within_s=10)  # which the old one still answers
+            endpoints.endpoint = successor
+            eventually(lambda: old.poll() is not None, within_s=20)
+            after = outcomes.total()
+            eventually(lambda: outcomes.total() > after + 50, within_s=10)
+    assert set(outcomes) == {"200"}, outcomes
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_that_drains_answers_is_ready_for_nobody_and_ends_when_it_is_told_again(
+    fake: FakeTriton, workers: int
+) -> None:
+    """`Connection: close` with every answer, streams go on, all three protocols say that it is not ready.
+
+    The second SIGTERM ends the wait, a minute before its time: what is in work is answered, streams are told to connect
+    again.
+    """
+    [port] = free_ports(1)
+    with (
+        process(triton=fake.address, drain_s=60, workers=workers, grpc_port=port) as (started, url),
+        ThreadPoolExecutor(1) as threads,
+    ):
+        eventually(lambda: _ready(url), within_s=20)
+        with (
+            httpx.Client(base_url=url) as caller,
+            streaming(url, "colour") as stream,
+            grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+        ):
+            health = health_pb2_grpc.HealthStub(channel)
+            assert "connection" not in caller.get("/health/live").headers
+            assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == SERVING
+            started.send_signal(signal.SIGTERM)
+            for path in ("/health/ready", "/v2/health/ready"):
+                eventually(lambda path=path: httpx.get(f"{url}{path}").status_code == 503, within_s=5)
+            eventually(lambda: health.Check(health_pb2.HealthCheckRequest(), timeout=5).status != SERVING, within_s=5)
+            eventually(lambda: _predicted(caller).headers.get("connection") == "close", within_s=5)
+            stream.send(PHOTO)
+            assert answer(stream)["model"] == "colour"
+            fake.delay_s = 0.5
+            slow = threads.submit(_predicted, httpx.Client(base_url=url))
+            eventually(lambda: fake.running, within_s=5)
+            started.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed) as closed:
+                stream.recv(15)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == CloseCode.SERVICE_RESTART
+            assert slow.result().status_code == httpx.codes.OK
+        _, log = started.communicate(timeout=15)
+    assert "Traceback" not in log
+
+
+def test_workers_that_cannot_start_have_nothing_to_drain() -> None:
+    """A pod whose settings are wrong says so at once."""
+    with process(workers=2, drain_s=60, decoder="nvimgcodec") as (started, _):
+        _, log = started.communicate(timeout=30)
+    assert started.returncode == 1
+    assert "ended before any of them served" in log
+
+
+def _predicted(caller: httpx.Client) -> httpx.Response:
+    answered = caller.post("/v1/models/colour/predict", content=PHOTO, headers=HEADERS)
+    assert answered.status_code == httpx.codes.OK
+    return answered
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def _ready(url: str) -> bool:
+    return answers(url) and httpx.get(f"{url}/health/ready").status_code == 200
