@@ -81,6 +81,7 @@ class Summary(Part):
     failed: dict[str, int] = {}
     due_per_s: float
     answered_per_s: float
+    """Answers that came during the stage, whenever they were due: a server that falls behind answers them later."""
     latency_ms: Percentiles | None = None
     lateness_ms: Percentiles | None = None
     images: int
@@ -170,11 +171,16 @@ def read(path: Path) -> Record:
 
 
 def write(path: Path, record: Record) -> None:
-    """Write it whole or not at all: what stood at `path` stays until the new one is on the disk."""
+    """Write it whole or not at all."""
+    write_text(path, record.model_dump_json(indent=1, by_alias=True) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all: what stood at `path` stays until the new text is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     with aside.open("w") as file:
-        file.write(record.model_dump_json(indent=1, by_alias=True) + "\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)

@@ -1,0 +1,1 @@
+"""What servers and machines say of themselves while a load test runs."""
