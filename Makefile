@@ -80,7 +80,7 @@ fmt: setup-dev ## mend format and lint
 generate: setup-dev ## the synchronous client anew, from the asynchronous one
 	@$(DEV)/python -m tests.clients.generated
 
-load: setup-load ## a load test of the server that runs; a record and a report in loadtest/out (ARGS="--users 8 --slo p99<50ms")
+load: setup-load ## a load test of the server that runs; a record and a report in loadtest/out (ARGS="--users 8 --slo 'p99<50ms'")
 	@$(VENV)/loadtest/bin/python -m loadtest run $(ARGS)
 
 bench: setup-dev models ## pixels beside mmdeploy's, gateway beside a bare loop; records in benchmarks/out

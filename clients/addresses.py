@@ -1,6 +1,7 @@
 """Where servers are, when nobody says otherwise; and how several Tritons are written down."""
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -48,6 +49,16 @@ def tritons_from_text(text: str) -> tuple[str, ...] | DnsName:
 def address_of(host: str, port: int) -> str:
     """host:port, with brackets where the host is an address of IPv6."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def addresses_of(hosts: Iterable[str], port: int) -> tuple[str, ...]:
+    """Those of a name, each once, in an order that stays the same; without those of IPv6 where there are any of IPv4.
+
+    A machine of both would be there twice, and a request that was lost with it be sent to it again. Triton itself
+    listens on IPv4, unless it is told otherwise.
+    """
+    found = set(hosts)
+    return tuple(sorted(address_of(host, port) for host in {each for each in found if ":" not in each} or found))
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

@@ -25,7 +25,7 @@ from clients.counters import Counters, counters_from_statistics
 from clients.phases import Phases
 from clients.regions import Region
 from clients.triton_errors import RETRY_AFTER_S, error_from_status, region_is_known, without_traceback
-from clients.unhurried import Unhurried
+from clients.unhurried import CutOff, Unhurried
 from vision.contract import Contract, Output, contract_from_json
 from vision.dtypes import DTYPES
 from vision.errors import (
@@ -343,7 +343,7 @@ def translated(what: str) -> Iterator[None]:
         yield
     except grpc.aio.AioRpcError as exc:
         raise error_from_status(exc.code().name, exc.details() or "", what) from exc
-    except grpc.aio.BaseError as exc:
+    except (grpc.aio.BaseError, CutOff) as exc:
         raise BackendUnavailable(f"{what}: {exc}; the connection was closed on this side") from exc
 
 

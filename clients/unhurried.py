@@ -9,6 +9,10 @@ import asyncio
 from typing import Any
 
 
+class CutOff(Exception):  # noqa: N818 - it happens, and who asked for it knows
+    """The channel was closed on this side, which ends its calls: no cancellation of who waits for them."""
+
+
 class Unhurried:
     """Waits for calls of gRPC's asyncio, and holds those that nobody waits for until they have ended."""
 
@@ -20,7 +24,11 @@ class Unhurried:
         return len(self._left)
 
     async def answer(self, call: Any) -> Any:
-        """What `await call` gives or raises. When this is cancelled, the call is not."""
+        """What `await call` gives or raises. When this is cancelled, the call is not.
+
+        Raises:
+            CutOff
+        """
         ended = asyncio.Event()
         call.add_done_callback(lambda _: ended.set())
         try:
@@ -30,4 +38,9 @@ class Unhurried:
                 self._left.add(call)  # gRPC cancels a call that it finds nobody has any more
                 call.add_done_callback(self._left.discard)
             raise
-        return await call
+        try:
+            return await call
+        except asyncio.CancelledError as exc:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise CutOff("the call was cut off") from exc

@@ -5,7 +5,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
-from clients.addresses import DnsName, address_of, tritons_from_text
+from clients.addresses import DnsName, addresses_of, tritons_from_text
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Addresses:
         if self._trouble is not None:
             logger.warning("%s can be looked up again", self._given)
         self._trouble = None
-        self.now = tuple(sorted({address_of(address, port) for address in found}))
+        self.now = addresses_of(found, port)
 
     def _failed(self, trouble: str) -> None:
         if self._trouble is None:

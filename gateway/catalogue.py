@@ -48,7 +48,9 @@ class Catalogue:
         self._healer = Healer(triton)
         self._began_s = self._ended_s = self._lost_s = float("-inf")
         """Of the look that the rest is from; and when Triton was last found to be away by others than looks."""
-        self._succeeded = False
+        self._succeeded = self._stopped = False
+        self.took_s = 0.0
+        """The last look that succeeded."""
         self._asked: set[asyncio.Task[None]] = set()
 
     @property
@@ -98,6 +100,7 @@ class Catalogue:
                 await self.refresh()
                 await asyncio.sleep(self._refresh_s)
         finally:
+            self._stopped = True
             self._healer.stop()
             for look in self._asked:
                 look.cancel()
@@ -203,13 +206,14 @@ class Catalogue:
             self._failed(JetserveError(repr(exc)))
         else:
             if models is not None and began_s >= self._lost_s:
+                self.took_s = time.monotonic() - began_s
                 self._seen(models)
         finally:
             self._began_s, self._ended_s = began_s, time.monotonic()
             self._looking = None
 
     def _failed(self, trouble: JetserveError) -> None:
-        if type(trouble) is not type(self._trouble):
+        if type(trouble) is not type(self._trouble) and not self._stopped:
             logger.warning("cannot follow Triton's repository: %s", trouble.detail)
         self._trouble = trouble
 

@@ -1,7 +1,7 @@
 """The models of all replicas, as if there were one Triton."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol, TypeVar
 
 from clients.echo import quoted
@@ -125,7 +125,8 @@ class Catalogues:
             BackendUnavailable: it is not known, and no Triton can be asked.
         """
         if not self.knows(name):
-            await self._asked([member.catalogue.model(name) for member in self._replicas.members])
+            found = await self._asked(lambda catalogue: catalogue.model(name))
+            return next((served for served in self.models() if served.name == name), found)  # its replica may have gone
         return next(served for served in self.models() if served.name == name)
 
     async def servable_by(self, deadline: Deadline, name: str, version: str = "") -> Servable:
@@ -150,7 +151,7 @@ class Catalogues:
             BackendUnavailable: no Triton could be reached at the last look. Nobody is kept waiting for the next.
         """
         if not (found := self._ready(name)):
-            found = [await self._asked([member.catalogue.servable(name) for member in self._replicas.members])]
+            found = [await self._asked(lambda catalogue: catalogue.servable(name))]
         if (servable := next((each for each in found if version in ("", each.version)), None)) is not None:
             return servable
         served = " and ".join(self.versions(name) or [each.version for each in found])
@@ -163,8 +164,20 @@ class Catalogues:
         found = (member.catalogue.ready(name) for member in self._replicas.members)
         return [servable for servable in found if servable is not None]
 
-    async def _asked(self, questions: Sequence[Coroutine[None, None, T]]) -> T:
-        """The first answer, of as many replicas as there are; or what speaks against one."""
+    async def _asked(self, question: Callable[[Catalogue], Coroutine[None, None, T]]) -> T:
+        """The first answer, of as many replicas as there are; or what speaks against one.
+
+        Who there is may change meanwhile, and who has gone cannot help; then those are asked who there are now.
+        """
+        while True:
+            members = tuple(self._replicas.members)
+            try:
+                return await self._first([question(member.catalogue) for member in members])
+            except WireError:
+                if members == tuple(self._replicas.members):
+                    raise
+
+    async def _first(self, questions: Sequence[Coroutine[None, None, T]]) -> T:
         if len(questions) == 1:
             return await questions[0]
         asked = [asyncio.ensure_future(question) for question in questions]

@@ -24,16 +24,17 @@ async def listed(triton: TritonClient, patience_s: float, grace_s: Callable[[], 
         BackendUnavailable: it is silent, or cannot be reached.
         WireError: it cannot list them.
     """
-    left_s = patience_s
-    for _ in range(LONG_LOOKS):
-        try:
-            async with asyncio.timeout(left_s):
-                return await triton.models()
-        except TimeoutError as exc:
+    left_s, listing = patience_s, asyncio.create_task(triton.models())
+    try:
+        for _ in range(LONG_LOOKS):
+            if (await asyncio.wait([listing], timeout=left_s))[0]:
+                return listing.result()
             if (left_s := grace_s()) <= 0:
                 whom = f"Triton at {triton.address}"
                 raise BackendUnavailable(
-                    f"{whom} did not list its models within {patience_s:g} s; is it busy?",
+                    f"{whom} did not list its models within {patience_s:.2g} s; is it busy?",
                     RETRY_AFTER_S[BackendUnavailable],
-                ) from exc
+                )
+    finally:
+        listing.cancel()
     return None

@@ -98,7 +98,7 @@ class Predictor:
         replica, servable = choice
         options.check(servable.contract)
         found: list[Detections | Classification] = []
-        with replica.attempt(servable):
+        with replica.attempt(servable, len(photos)):
             async with replica.tensors.slots_for(servable.contract, len(photos), deadline) as slots:
                 phases.mark("slot")
                 try:

@@ -1,6 +1,7 @@
 """One Triton, and all that the gateway keeps for it."""
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
@@ -23,7 +24,7 @@ from vision.decode import JpegDecoder
 from vision.errors import BackendFailure, BackendUnavailable, ModelNotReady, Overloaded, UnknownModel, WireError
 
 SILENCE_S = 2.0
-"""The same as `listing.LOOK_TIMEOUT_S` where there are other replicas: their requests need not wait for longer."""
+"""How much longer than the last a look may take where there are other replicas: requests need not wait for longer."""
 REST_S = 1.0
 """A model that a replica refused, or failed, is asked of others for that long: who refuses at once would otherwise
 always have the least in flight, and be chosen by all."""
@@ -64,8 +65,11 @@ class Replica:
     ) -> None:
         """`answered` is told this address and the outcome of every attempt."""
         self.address = address
-        self.in_flight = 0
-        """Requests that were sent here, or are being prepared for it."""
+        # Anywhere before the first: gateways that start together must not all turn to the same one.
+        self.turn = -random.randrange(1 << 16)  # noqa: S311 - nothing secret
+        """The number of the choice that last fell on it."""
+        self._in_flight = self._photos = 0
+        """Requests that were sent here, or are being prepared for it; and their photos."""
         self._others, self._answered = others, answered
         self.triton = TritonClient(address)
         self.catalogue = Catalogue(
@@ -101,18 +105,23 @@ class Replica:
         return self.triton.left if self.catalogue.unavailable is None else 0
 
     @property
+    def requests(self) -> int:
+        """Those that are here, and calls that nobody waits for any more."""
+        return self._in_flight + self.triton.left
+
+    @property
     def load(self) -> int:
-        """What its Triton has to do for this gateway, as far as that is known here."""
-        return self.in_flight + self.triton.left
+        """What its Triton has to do for this gateway, in photos, as far as that is known here."""
+        return self._photos + self.triton.left
 
     def rests(self, servable: Servable) -> bool:
         """Whether that model failed here just now."""
         resting = self._rests.get(servable.name)
         return resting is not None and resting[0] is servable and time.monotonic() < resting[1]
 
-    def attempt(self, servable: Servable) -> "Attempt":
+    def attempt(self, servable: Servable, photos: int) -> "Attempt":
         """A block that is one request's work here, with what its failure means for the next."""
-        return Attempt(self, servable)
+        return Attempt(self, servable, photos)
 
     def follow(self) -> None:
         """Look at its Triton from now on, until `close`."""
@@ -163,19 +172,24 @@ class Replica:
                 RETRY_AFTER_S[BackendUnavailable],
             ) from exc
 
-    def begin(self) -> None:
+    def begin(self, photos: int) -> None:
         """An attempt begins."""
-        self.in_flight += 1
+        self._in_flight += 1
+        self._photos += photos
 
-    def end(self, servable: Servable, error: BaseException | None) -> None:
+    def end(self, servable: Servable, photos: int, error: BaseException | None) -> None:
         """It has ended."""
-        self.in_flight -= 1
+        self._in_flight -= 1
+        self._photos -= photos
         self._answered(self.address, "ok" if error is None else _outcome(error))
         if isinstance(error, TRYING):
             self._rests[servable.name] = servable, time.monotonic() + REST_S
 
     def _patience_s(self) -> float:
-        return SILENCE_S if self._others.beside(self) else LOOK_TIMEOUT_S
+        """How long a look at it may take: no less than always, and short only where requests may wait for it."""
+        if self.is_up and self._others.beside(self):
+            return min(SILENCE_S + self.catalogue.took_s, LOOK_TIMEOUT_S)
+        return LOOK_TIMEOUT_S
 
     def _grace_s(self) -> float:
         """How long it may be silent yet. When that is over, who waits for it, and might ask another, waits no more."""
@@ -192,18 +206,18 @@ class Replica:
 class Attempt:
     """The block of `Replica.attempt`. A class, as in `gateway.deadline`: a generator would cost more."""
 
-    __slots__ = ("_replica", "_servable")
+    __slots__ = ("_photos", "_replica", "_servable")
 
-    def __init__(self, replica: Replica, servable: Servable) -> None:
-        self._replica, self._servable = replica, servable
+    def __init__(self, replica: Replica, servable: Servable, photos: int) -> None:
+        self._replica, self._servable, self._photos = replica, servable, photos
 
     def __enter__(self) -> None:
-        self._replica.begin()
+        self._replica.begin(self._photos)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._replica.end(self._servable, error)
+        self._replica.end(self._servable, self._photos, error)
 
 
 def _outcome(error: BaseException) -> str:

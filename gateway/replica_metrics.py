@@ -21,7 +21,7 @@ class Watched(Protocol):
     def is_up(self) -> bool: ...
 
     @property
-    def load(self) -> int: ...
+    def requests(self) -> int: ...
 
 
 class ReplicaMetrics:
@@ -58,7 +58,7 @@ class ReplicaMetrics:
             "gateway_replica_in_flight",
             "Requests at each Triton, those that nobody waits for any more among them",
             LABEL,
-            lambda: {replica.address: float(replica.load) for replica in replicas()},
+            lambda: {replica.address: float(replica.requests) for replica in replicas()},
         )
 
     def answered(self, address: str, outcome: str) -> None:

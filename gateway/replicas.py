@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -46,8 +45,8 @@ class Replicas:
         self._last_acts: set[asyncio.Task[None]] = set()
         self._looked_up = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
-        # Anywhere: gateways that start together must not all turn to the same one first.
-        self._turn = random.randrange(1 << 16)  # noqa: S311 - nothing secret
+        self._turn = 0
+        """How many choices there have been."""
 
     @property
     def nobody(self) -> str:
@@ -131,7 +130,8 @@ class Replicas:
 
     async def _after_a_look(self, failed: Choice, version: str) -> Choice | None:
         name, looked = failed.servable.name, list[Replica]()
-        looks = {replica.catalogue.look(): replica for replica in self.members}
+        there = [replica for replica in self.members if replica.is_up]  # a look at others may take long, and be in vain
+        looks = {replica.catalogue.look(): replica for replica in there or self.members}
         pending = set(looks)
         while pending:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -142,21 +142,22 @@ class Replicas:
         return None if now.replica is failed.replica and now.servable is failed.servable else now
 
     async def _chosen(self, name: str, version: str) -> Choice:
-        await self.catalogue.servable(name, version)
-        choice = self._least(self.members, name, version)
-        if choice is None:  # it went in this very moment
-            raise ModelNotReady(f"model {name!r} is not ready: its replica has just gone; ask again")
+        choice: Choice | None = None
+        while choice is None:  # its replica may go in this very moment
+            await self.catalogue.servable(name, version)
+            choice = self._least(self.members, name, version)
         return choice
 
     def _least(
         self, replicas: Sequence[Replica], name: str, version: str, besides: Choice | None = None
     ) -> Choice | None:
-        """Whoever has the least to do of those that can be asked; of several that have as little, each in its turn."""
-        self._turn += 1
+        """Whoever has the least to do of those that can be asked; of several that have as little, who waited longest.
+
+        Not the next in the row: whoever stands behind one that is away would have its turns, too.
+        """
         best: Choice | None = None
-        best_rank = (True, 0)
-        for number in range(len(replicas)):
-            replica = replicas[(self._turn + number) % len(replicas)]
+        best_rank = (True, 0, 0)
+        for replica in replicas:
             servable = replica.catalogue.ready(name)
             if servable is None or version not in ("", servable.version):
                 continue
@@ -164,15 +165,20 @@ class Replicas:
                 continue
             if len(replicas) == 1:
                 return Choice(replica, servable)
-            rank = (replica.rests(servable), replica.load)
+            rank = (replica.rests(servable), replica.load, replica.turn)
             if best is None or rank < best_rank:
                 best, best_rank = Choice(replica, servable), rank
+        if best is not None:
+            best.replica.turn = self._turn = self._turn + 1
         return best
 
     async def _follow(self) -> None:
         while True:
-            await self._addresses.look()
-            self._take(self._addresses.now)
+            try:
+                await self._addresses.look()
+                self._take(self._addresses.now)
+            except Exception:  # whatever it is, the gateway goes on following
+                logger.exception("looking up the Tritons failed")
             self._looked_up.set()
             await asyncio.sleep(LOOKUP_S)
 
@@ -201,7 +207,7 @@ class Replicas:
         return replica
 
     async def _leave(self, replica: Replica) -> None:
-        while replica.load:  # noqa: ASYNC110 - Triton ends calls without anybody being told
+        while replica.requests:  # noqa: ASYNC110 - Triton ends calls without anybody being told
             await asyncio.sleep(DRAIN_S)
         del self._leaving[replica]
         await replica.close()

@@ -97,7 +97,11 @@ def settings_from_environment(**given: object) -> Settings:
     try:
         settings = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as exc:
-        problems += [_wrong(str(error["loc"][0]), error["input"], error["msg"]) for error in exc.errors()]
+        problems += [
+            _wrong(str(error["loc"][0]), error["input"], error["msg"])
+            for error in exc.errors()
+            if error["type"] != "default_factory_not_called"  # of a setting that follows from a wrong one
+        ]
         raise SettingsError("\n".join(problems)) from exc
     if problems:
         raise SettingsError("\n".join(problems))

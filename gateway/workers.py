@@ -109,7 +109,7 @@ def _watch(workers: Sequence[WorkerProcess], turns: Turns, asked: Sequence[int])
 
 
 def _drain(workers: Sequence[WorkerProcess], turns: Turns, asked: Sequence[int], drain_s: float) -> None:
-    """Connections are handed on a while longer, to workers that close each with its first answer, or to another signal."""
+    """Connections are handed on a while longer, to workers that close each with its first answer; a signal ends it."""
     end_s, first = time.monotonic() + drain_s, len(asked)
     while len(asked) == first and time.monotonic() < end_s:
         turns.hand_over(LOOK_S)

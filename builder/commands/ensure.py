@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -103,8 +104,9 @@ def _become(program: str, order: Order, options: argparse.Namespace) -> NoReturn
         then = "what is served is served still"
         if os.getpid() == own:
             watched = ", and nobody watches for artefacts" if options.watch else ""
-            then = f"{options.then[0]} starts with what is in {order.repository}{watched}"
-        sys.stderr.write(f"failed at {exc}; {then}\n")
+            then = f"what comes next starts with what is in {order.repository}{watched}"
+        why = f"{STEP}: {exc.filename or 'no file named'}: {exc.strerror or exc}" if isinstance(exc, OSError) else exc
+        sys.stderr.write(f"failed at {why}; {then}\n")
     sys.stdout.flush()
     if os.getpid() != own:
         os._exit(0)
@@ -121,7 +123,8 @@ def _ensured(order: Order, options: argparse.Namespace) -> int:
     sweep()
     with workplace(options.work or Path(f"{order.repository}.work")) as place:
         log = Log(place.log())
-        log.begin(f"ensure: {' '.join(sys.argv[1:])}")
+        with suppress(OSError):  # a full disk, say: what fits already needs no log, and the rest is tried again later
+            log.begin(f"ensure: {' '.join(sys.argv[1:])}")
         progress = Progress(say, log, terminal_if_any())
         pass_of = _pass_of(order, place, progress, options.triton)
         stamps = dict(stamp_of(order.artefacts))

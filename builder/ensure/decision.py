@@ -76,9 +76,9 @@ def strays(repository: Path, names: Sequence[str], device: Platform) -> list[tup
     for model in sorted(path for path in repository.glob("[!.]*") if path.is_dir() and path.name not in names):
         try:
             served = served_version(model)
-        except BuildError:  # of other making
-            continue
-        if served is None or not (model / str(served) / PASSPORT).exists():
+            if served is None or not (model / str(served) / PASSPORT).exists():
+                continue
+        except (BuildError, OSError):  # of other making, or no model: a disk's lost+found
             continue
         found.append((model.name, misfit(model / str(served), device)))
     return found

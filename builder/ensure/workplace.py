@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,7 +33,8 @@ class Workplace:
 
     def take_over(self) -> None:
         """Say that this process holds it, for those who wait: the lock itself a child has from its parent."""
-        (self.folder / LOCK).write_text(f"{os.getpid()}\n")
+        with suppress(OSError):  # a full disk: it is held all the same
+            (self.folder / LOCK).write_text(f"{os.getpid()}\n")
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

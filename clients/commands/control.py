@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from clients.addresses import DEFAULT_TRITON, DNS, DnsName, address_of, tritons_from_text
+from clients.addresses import DEFAULT_TRITON, DNS, DnsName, addresses_of, tritons_from_text
 from clients.commands.arguments import none_or_more, one_or_more
 from clients.commands.output import complain, say
 from vision.errors import BackendFailure, BackendUnavailable, JetserveError, UnknownModel
@@ -83,7 +83,7 @@ def _looked_up(tritons: tuple[str, ...] | DnsName) -> Sequence[str]:
         found = socket.getaddrinfo(*tritons, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:
         raise BackendUnavailable(f"{tritons} cannot be looked up: {exc}") from exc
-    return sorted({address_of(str(address[0]), tritons.port) for *_, address in found})
+    return addresses_of((str(address[0]) for *_, address in found), tritons.port)
 
 
 async def _load(triton: "TritonClient", options: argparse.Namespace) -> str:

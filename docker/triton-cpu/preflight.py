@@ -76,7 +76,8 @@ def check_shared_memory(prefix: str) -> None:
     """Remove what killed Tritons left there, of this prefix or any; raise PreflightError where too little is free."""
     if not SHM.is_dir():
         raise PreflightError(f"{SHM} does not exist: mount a tmpfs there for Triton's Python backend")
-    for region in [*SHM.glob(f"{prefix}*"), *regions_of_the_dead()]:
+    clear_after_the_dead()
+    for region in SHM.glob(f"{prefix}*"):
         try:
             region.unlink(missing_ok=True)
         except PermissionError:  # another user's; Triton will say if it is in the way
@@ -104,18 +105,20 @@ def claim_shared_memory(prefix: str) -> None:
     os.set_inheritable(lock, True)  # the server, and its stubs
 
 
-def regions_of_the_dead() -> list[Path]:
-    """Files beside locks that nobody holds, and these locks; those of another user are not ours to judge."""
-    found = []
+def clear_after_the_dead() -> None:
+    """Remove files beside locks that nobody holds, and these locks; those of another user are not ours to judge.
+
+    Each while its lock is held here: one who starts at this moment waits for it, and then finds that it is gone.
+    """
     for path in SHM.glob(f"jetserve_*_{LOCK}"):
         with suppress(OSError):
             lock = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: it lives
-                found += SHM.glob(f"{path.name.removesuffix(LOCK)}*")
+                for region in SHM.glob(f"{path.name.removesuffix(LOCK)}*"):
+                    region.unlink(missing_ok=True)
             finally:
                 os.close(lock)
-    return found
 
 
 def libpython_folder() -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 VERSIONS = Path(__file__).resolve().parents[1] / "versions.env"
 RELEASE = re.compile(r"#\s*R(\d+)\s*\(release\),\s*REVISION:\s*(\d+(?:\.\d+)*)\s*,")
+IMAGE_PREFIX = re.compile(r"[a-z0-9][a-z0-9.-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*")
 GPU, RENDER, GROUP_OF_VIDEO = "dev/nvmap", "dev/dri/renderD128", 44
 """The GPU's own device, in the group `video`, and the one that later drivers ask, in `render`, whose number differs."""
 NO_OTHER = 10001
@@ -23,7 +24,11 @@ PYTHONS = {"3.8": "3.11", "3.10": "3.11", "3.12": "3.12"}
 
 
 def main(registry: str, root: Path = Path("/")) -> str:
-    """The lines; SystemExit, with what was found, where this Jetson is in no row."""
+    """The lines; SystemExit, with what was found, where this Jetson is in no row or `registry` is none."""
+    if not IMAGE_PREFIX.fullmatch(registry) or registry.endswith("/tritonserver"):
+        sys.exit(
+            f"{registry!r} stands in front of no image: expected HOST/FOLDER, without https:// and without tritonserver"
+        )
     l4t = l4t_of(root)
     key, row = row_of(l4t)
     triton, python = row["TRITON"], PYTHONS[row["PYTHON"]]

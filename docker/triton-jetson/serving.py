@@ -210,10 +210,15 @@ def loadable(repository: Path, device: Device | None) -> tuple[list[str], list[s
     """Every model, of whoever's making, but those whose engine is another device's; of these a line each."""
     names, left_out = [], []
     for model in models_of(repository):
-        if not (model.folder / CONFIG).is_file():
-            continue
         version = model.folder / str(model.served)
-        is_known = device is not None and device.tensorrt is not None and (version / PASSPORT).exists()
+        try:
+            if not (model.folder / CONFIG).is_file():
+                continue
+            is_engine = (version / PASSPORT).exists()
+        except OSError as exc:  # as of a disk's lost+found
+            left_out.append(f"{model.name} is left out: {exc.filename}: {exc.strerror}")
+            continue
+        is_known = is_engine and device is not None and device.tensorrt is not None
         if is_known and device is not None and (reasons := misfit(version, device)):
             left_out.append(f"{model.name} is left out: {'; '.join(reasons)}")
         else:

@@ -1,6 +1,7 @@
 """The gRPC server, on the event loop that HTTP is served by."""
 
 import asyncio
+import math
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +21,8 @@ HEAD_BYTES = 64 * 1024
 """What a message may have beside its photos."""
 AHEAD_BYTES = 256 * 1024
 """What may arrive of a message before it is received: most photos whole, and of a refused one no more."""
+DRAIN_AGES = 3
+"""How often a connection is made anew in the time that a gateway drains; calls and streams stay on the old one."""
 OPEN_CALLS = 64
 """Calls that may be open beside those that hold a permit: so many streams and watches, and so many questions."""
 
@@ -102,7 +105,11 @@ def _listening(server: grpc.aio.Server, host: str, port: int) -> int:
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
+    # A server that stops cancels calls that come before its GOAWAY has arrived. A connection that is old enough is told
+    # to end without that, so callers are sent away now and again, to be elsewhere when a gateway has drained.
+    age_s = settings.drain_s / DRAIN_AGES
     return [
+        *([("grpc.max_connection_age_ms", math.ceil(1000 * age_s))] if age_s else []),
         ("grpc.max_receive_message_length", settings.max_body_bytes + HEAD_BYTES),
         ("grpc.max_send_message_length", -1),
         # What is kept of a message that no method receives yet. By default gRPC measures the line and takes megabytes.

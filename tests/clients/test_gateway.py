@@ -80,7 +80,7 @@ def test_models_are_listed(client: GatewayClient) -> None:
     """All, and one."""
     assert [model.name for model in client.models()] == ["colour", "spot"]
     one = client.model("colour")
-    assert dict(one) == dict(client.models()[0]) | {"contract": one.contract}
+    assert dict(one) == dict(client.models()[0]) | {"contract": one.contract, "replicas": None}
     assert one.labels == ("blue", "green", "red")
     assert client.ready()
 

@@ -99,6 +99,7 @@ class Stack:
         self._files = list(files)
         self._environment = {
             "COMPOSE_PROJECT_NAME": name,
+            "COMPOSE_DISABLE_ENV_FILE": "true",  # of whoever deploys from this checkout
             "JETSERVE_VERSION": TAG,
             "HTTP_PORT": str(self.http_port),
             "GRPC_PORT": str(self.grpc_port),

@@ -83,6 +83,15 @@ def test_a_device_in_no_row_is_refused(text: str | None, words: list[str], tmp_p
     assert all(word in str(caught.value) for word in words), caught.value
 
 
+@pytest.mark.parametrize(
+    "registry", ["https://example.org/nvidia", "example.org/nvidia/tritonserver", "example.org/a b", "", "a:x"]
+)
+def test_what_is_in_front_of_no_image_is_refused(registry: str, tmp_path: Path) -> None:
+    """As it is copied from a browser's address, say: Docker's own words for it come after the first download."""
+    with pytest.raises(SystemExit, match="stands in front of no image"):
+        module("environment").main(registry, tmp_path)
+
+
 def test_the_groups_are_those_of_the_devices(tmp_path: Path) -> None:
     """Never the same twice, which Compose refuses."""
     lines = written_for(tmp_path, "36.4.3")

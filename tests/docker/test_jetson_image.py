@@ -100,8 +100,10 @@ def orin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orin]:
 def test_the_stack_of_a_jetson(orin: Orin) -> None:
     """While engines are built it is alive and not ready, and the gateway answers; then Triton serves what it can."""
     orin.behaves(stuck_at=2)
+    (orin.folder / "models" / "lost+found").mkdir(mode=0o700)
     orin.compose("create")
-    docker("cp", str(orin.folder / "models" / "spots"), f"{orin.container('triton')}:/models/")
+    for name in ("spots", "lost+found"):
+        docker("cp", str(orin.folder / "models" / name), f"{orin.container('triton')}:/models/")
     orin.compose("start")
     eventually(lambda: "an engine is to be built" in orin.said(), within_s=30)
     assert "exit 1" in orin.health()
@@ -114,11 +116,12 @@ def test_the_stack_of_a_jetson(orin: Orin) -> None:
     orin.behaves()
     orin.compose("up", "-d", "--wait", "--wait-timeout", "90")
     assert "publish   /models/toy/1" in orin.said()
+    assert "lost+found is left out: /models/lost+found/config.pbtxt: Permission denied" in orin.said()
     assert "Triton loads spots, toy" in orin.said()
     assert "exit 0" in orin.health()
-    spots, toy = sorted(json.loads(answered(f"{orin.url}/v1/models"))["models"], key=lambda model: str(model["name"]))
-    assert (spots["ready"], toy["ready"]) == (True, False)
-    assert "backend 'tensorrt'" in toy["problem"]
+    models = {model["name"]: model for model in json.loads(answered(f"{orin.url}/v1/models"))["models"]}
+    assert [name for name, model in models.items() if model["ready"]] == ["spots"]
+    assert "backend 'tensorrt'" in models["toy"]["problem"]
     eventually(lambda: "Triton does not load it" in orin.said(), within_s=20)
     assert "refused.txt" not in orin.inside("triton", "ls", "/models/toy/1"), "the engine is not at fault"
     orin.compose("stop", "--timeout", "15", "triton")
@@ -172,12 +175,14 @@ def test_the_builders_python_comes_where_there_is_none() -> None:
 
 @pytest.mark.parametrize("name", ["jetson", "gpu"])
 def test_the_overrides_are_understood_by_compose(name: str) -> None:
-    """With no .env at all; the base's hardening is in what comes of it, and nothing waits for the CPU's model."""
+    """The base's hardening is in what comes of it, the CPU's limit is not, and nothing waits for the CPU's model."""
     require_compose()
     files = [part for file in ("compose.yaml", f"compose.{name}.yaml") for part in ("-f", str(DOCKER / file))]
-    triton = json.loads(docker("compose", *files, "config", "--format", "json"))["services"]["triton"]
+    told = docker("compose", *files, "config", "--format", "json", env={"TRITON_MEMORY": "4g"})
+    triton = json.loads(told)["services"]["triton"]
     assert (triton["user"], triton["read_only"], triton["cap_drop"]) == ("10001:10001", True, ["ALL"])
     assert "models" not in triton.get("depends_on", {})
+    assert "mem_limit" not in triton, "an engine is built with what is free"
     if name == "jetson":
         assert triton["runtime"] == "nvidia"
     else:

@@ -78,6 +78,17 @@ def test_what_is_copied_is_sent(path: Path) -> None:
         assert (ROOT / source).exists()
 
 
+def test_what_runs_leave_behind_is_not_sent() -> None:
+    """Folders that .gitignore names within what is sent: or they end up in images, and have them built anew."""
+    ignored = (ROOT / ".dockerignore").read_text().split("\n")
+    sent = tuple(f"{line[1:]}/" for line in ignored if line.startswith("!"))
+    unversioned = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split("\n") if line.startswith("/")]
+    inside = {name for name in unversioned if name.startswith(sent)}
+    assert "loadtest/out" in inside
+    for name in inside:
+        assert any(Path(name).match(line) for line in ignored if line[:1] not in "!*"), name
+
+
 def test_opencv_is_tried_for_what_it_is_used_for() -> None:
     """The gateway's image leaves out what OpenCV needs for the rest: proof.py calls each function that is called."""
     used = set()
@@ -163,6 +174,16 @@ def test_versions_are_one() -> None:
 def test_the_gateway_has_its_time_to_stop() -> None:
     """Twice the deadline of a request and 5 s, as `gateway.local` gives it."""
     assert float(EXAMPLE["GATEWAY_STOP_GRACE"].removesuffix("s")) >= 2 * float(EXAMPLE["GATEWAY_DEADLINE_S"]) + 5
+
+
+def test_the_gateway_has_memory_for_what_it_takes() -> None:
+    """The largest photos it accepts, in every thread and permit at once, as the guide counts them: none kills it."""
+    memory, unit = int(EXAMPLE["GATEWAY_MEMORY"][:-1]), EXAMPLE["GATEWAY_MEMORY"][-1]
+    permits, threads, pixels, body = (
+        int(EXAMPLE[f"GATEWAY_{name}"]) for name in ("PERMITS", "DECODE_THREADS", "MAX_PIXELS", "MAX_BODY_BYTES")
+    )
+    in_threads, in_permits = 12 * pixels * threads, (3 * pixels + body) * permits
+    assert int(EXAMPLE["GATEWAY_WORKERS"]) * (in_threads + in_permits) < memory << {"m": 20, "g": 30}[unit]
 
 
 def test_the_example_is_what_compose_reads() -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -75,12 +75,13 @@ def running_gateway(triton: str, **settings: object) -> Iterator[RunningGateway]
 
 
 @contextmanager
-def process(**settings: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def process(
+    command: Sequence[str] = (sys.executable, "-m", "gateway"), /, **settings: object
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`python -m gateway`, and its URL; it may still be starting."""
     [port] = free_ports(1)
     given = {"port": port, "grpc_port": 0} | settings
     environment = {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
-    command = [sys.executable, "-m", "gateway"]
     started = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         yield started, f"http://127.0.0.1:{port}"

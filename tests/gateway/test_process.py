@@ -19,7 +19,7 @@ def test_it_serves_without_a_line_a_request_and_stops_on_a_signal(fake: FakeTrit
         started.send_signal(signal.SIGTERM)
         _, log = started.communicate(timeout=10)
     assert started.returncode in {0, -signal.SIGTERM}
-    assert "model colour: ready, version 1" in log
+    assert f"model colour at {fake.address}: ready, version 1" in log
     assert "predict" not in log
     assert "Traceback" not in log
 

@@ -78,6 +78,14 @@ def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(name in str(caught.value) for name in ("GATEWAY_PRT", "GATEWAY_PERMITS", "GATEWAY_MAX_FILES"))
 
 
+def test_what_follows_from_a_wrong_value_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decode threads are counted from the workers when nobody sets them: a wrong permit is one problem, not two."""
+    monkeypatch.setenv("GATEWAY_PERMITS", "many")
+    with pytest.raises(SettingsError) as raised:
+        settings_from_environment()
+    assert len(str(raised.value).split("\n")) == 1
+
+
 def test_the_process_stops_with_a_message_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     """`python -m gateway` with a misspelt setting ends with status 2."""
     monkeypatch.setenv("GATEWAY_TRITONN", "127.0.0.1:1")

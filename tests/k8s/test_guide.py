@@ -21,7 +21,7 @@ def _commands() -> list[list[str]]:
 @pytest.mark.parametrize("words", _commands(), ids=" ".join)
 def test_helm_takes_what_the_guide_sets(words: list[str]) -> None:
     """From the repository's root, as whoever reads it would."""
-    options = [word for word in words[2:] if word not in {"--install", "--reuse-values", STANDS_FOR_MORE}]
+    options = [word for word in words[2:] if word not in {"--install", "--reset-then-reuse-values", STANDS_FOR_MORE}]
     places = [word for word in options if word not in {"jetserve", "docker/k8s/jetserve"}]
     given = [re.sub(r"(^|=)docker/", rf"\g<1>{ROOT}/docker/", word) for word in places]
     done = helm("template", "jetserve", ".", *(word for word in given if word != "--create-namespace"))

@@ -52,6 +52,17 @@ def test_split_only_gateways_and_the_test_look_names_up_and_nothing_else_gets_ou
     assert out == {(source, "kube-dns", 53, way) for source in ("gateway", "test") for way in ("TCP", "UDP")}
 
 
+def test_a_pod_of_the_release_that_is_no_part_of_it_reaches_nobody_and_nobody_reaches_it() -> None:
+    """A part that is added later, and whose own rules are forgotten, is shut in rather than open."""
+    objects = rendered()
+    policies = of_kind(objects, "NetworkPolicy")
+    labels = {key: value for key, value in _peers(objects)["gateway"].labels.items() if "component" not in key}
+    new = Peer(labels)
+    for other, port in product((STRANGER, PROMETHEUS, ELSEWHERE), PORTS):
+        assert not may_reach(policies, other, new, port)
+        assert not may_reach(policies, new, other, port)
+
+
 def test_colocated_triton_is_reached_by_nobody_but_who_scrapes_it() -> None:
     """Its gateway asks over the pod's own loopback, which no policy sees."""
     objects = rendered(*RELEASES["jetson"])

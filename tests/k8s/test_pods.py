@@ -3,6 +3,7 @@
 import json
 import re
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import yaml
@@ -63,7 +64,7 @@ def test_a_port_of_a_service_is_a_port_of_its_pods_container(name: str) -> None:
 
 
 def test_prometheus_finds_each_service_once() -> None:
-    """Its operator goes by labels of Services and names of their ports."""
+    """Its operator goes by labels of Services and names of their ports; the alerts know it by its job's name."""
     for layout in ("split", "colocated"):
         objects = rendered(*FOREIGN_RELEASES["monitored"], f"layout={layout}")
         services = of_kind(objects, "Service")
@@ -71,7 +72,14 @@ def test_prometheus_finds_each_service_once() -> None:
             [taken] = [one for one in services if selects(monitor["spec"]["selector"], one["metadata"]["labels"])]
             assert taken["metadata"]["name"] == monitor["metadata"]["name"]
             ports = {port["name"] for port in taken["spec"]["ports"]}
-            assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
+            [endpoint] = monitor["spec"]["endpoints"]
+            assert endpoint["port"] in ports
+            job = monitor["metadata"]["name"].rpartition("-")[2]
+            assert {"targetLabel": "job", "replacement": job} in endpoint["relabelings"]
+            dropped = [rule["regex"] for rule in endpoint.get("metricRelabelings", [])]
+            assert dropped == (["gateway_.*_created"] if job == "gateway" else [])  # as prometheus.yml has it
+            alerts = (ROOT / "docker" / "observability" / "prometheus" / "rules" / "alerts.yml").read_text()
+            assert f'up{{job="{job}"}}' in alerts
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -167,9 +175,11 @@ def test_the_chart_knows_every_setting_but_those_that_it_decides() -> None:
     assert known == set(Settings.model_fields) - own
 
 
-def test_a_large_number_stays_a_number() -> None:
-    """Helm would write 2.097152e+07."""
-    [deployment] = of_kind(rendered(*RELEASES["set"]), "Deployment")
+def test_a_large_number_of_a_values_file_stays_a_number(tmp_path: Path) -> None:
+    """There every number is a float to Helm, which would write 2.097152e+07."""
+    values = tmp_path / "values.yaml"
+    values.write_text("gateway: {settings: {max_body_bytes: 20971520, deadline_s: 2.5}}")
+    [deployment] = of_kind(rendered("-f", str(values)), "Deployment")
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     assert environment(container)["GATEWAY_MAX_BODY_BYTES"] == "20971520"
     assert environment(container)["GATEWAY_DEADLINE_S"] == "2.5"

@@ -33,6 +33,15 @@ def test_it_fails_where_there_is_no_model(fake: FakeTriton) -> None:
     assert "no model is ready" in done.stderr
 
 
+def test_its_pod_is_there_until_the_next_test() -> None:
+    """Helm 3 removes one with `hook-succeeded` first and asks it for its logs then: `helm test --logs` would fail."""
+    [pod] = of_kind(rendered(), "Pod")
+    assert pod["metadata"]["annotations"] == {
+        "helm.sh/hook": "test",
+        "helm.sh/hook-delete-policy": "before-hook-creation",
+    }
+
+
 def _run(gateway: RunningGateway, model: str) -> subprocess.CompletedProcess[str]:
     [pod] = of_kind(rendered(f"test.model={model}"), "Pod")
     [container] = pod["spec"]["containers"]

@@ -4,7 +4,9 @@ import http.client
 import selectors
 import signal
 import socket
+import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +17,14 @@ import grpc
 import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 from websockets import CloseCode, ConnectionClosed
 
+from gateway.settings import Settings
+from gateway.workers import serve_together
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.gateway.photos import encoded
-from tests.gateway.serving import answers, eventually, process, running_fake
+from tests.gateway.serving import answers, eventually, process, running_fake, running_gateway
 from tests.gateway.streams import answer, streaming
 from tests.ports import free_ports
 from tests.tiny_models import colour_contract
@@ -93,7 +98,7 @@ def service(endpoint: int) -> Iterator[tuple[Service, int]]:
 
 
 @contextmanager
-def users(port: int) -> Iterator[Counter[str]]:
+def users(port: int, grpc_port: int) -> Iterator[Counter[str]]:
     """Eight that keep their connections, and never ask twice for one answer; what became of each request."""
     outcomes: Counter[str] = Counter()
     over = threading.Event()
@@ -105,13 +110,24 @@ def users(port: int) -> Iterator[Counter[str]]:
                 connection.request("POST", "/v1/models/colour/predict", PHOTO, HEADERS)
                 answer = connection.getresponse()
                 answer.read()
-                outcomes[str(answer.status)] += 1
+                outcomes[f"HTTP {answer.status}"] += 1
             except (OSError, http.client.HTTPException) as exc:
                 outcomes[type(exc).__name__] += 1
                 connection.close()
         connection.close()
 
-    threads = [threading.Thread(target=ask) for _ in range(USERS)]
+    def ask_grpc() -> None:
+        options = [("grpc.use_local_subchannel_pool", 1)]  # else all of a process have one connection
+        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}", options) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            while not over.wait(0.002):
+                try:
+                    stub.ModelInfer(_request(), timeout=20)
+                    outcomes["gRPC OK"] += 1
+                except grpc.RpcError as exc:
+                    outcomes[f"gRPC {exc.code().name}"] += 1
+
+    threads = [threading.Thread(target=which) for which in (ask, ask_grpc) for _ in range(USERS // 2)]
     for thread in threads:
         thread.start()
     try:
@@ -129,31 +145,52 @@ def triton() -> Iterator[FakeTriton]:
 
 
 @pytest.fixture(scope="module")
-def successor(triton: FakeTriton) -> Iterator[int]:
-    """The port of the one that takes over."""
-    with process(triton=triton.address) as (_, url):
+def successor(triton: FakeTriton) -> Iterator[tuple[int, int]]:
+    """The ports, HTTP's and gRPC's, of the one that takes over."""
+    [grpc_port] = free_ports(1)
+    with process(triton=triton.address, grpc_port=grpc_port) as (_, url):
         eventually(lambda: _ready(url), within_s=20)
-        yield _port(url)
+        yield _port(url), grpc_port
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_rolling_update_loses_no_request(triton: FakeTriton, successor: int, workers: int) -> None:
-    """The old one is told to end before the Service has heard of it, and serves on until it has."""
+def test_a_rolling_update_loses_no_request(triton: FakeTriton, successor: tuple[int, int], workers: int) -> None:
+    """The old one is told to end before the Service has heard of it, and serves on until it has.
+
+    gRPC's callers learn of it by their connection's age: what reaches a server that stops is cancelled.
+    """
+    [old_port] = free_ports(1)
     with (
-        process(triton=triton.address, drain_s=1.5, workers=workers) as (old, old_url),
+        process(triton=triton.address, drain_s=1.5, workers=workers, grpc_port=old_port) as (old, old_url),
         service(_port(old_url)) as (endpoints, port),
+        service(old_port) as (grpc_endpoints, grpc_port),
     ):
         eventually(lambda: _ready(old_url), within_s=20)
-        with users(port) as outcomes:
-            eventually(lambda: outcomes["200"] > 50, within_s=20)
+        with users(port, grpc_port) as outcomes:
+            eventually(lambda: min(outcomes["HTTP 200"], outcomes["gRPC OK"]) > 30, within_s=20)
             old.send_signal(signal.SIGTERM)
             before = outcomes.total()
             eventually(lambda: outcomes.total() > before + 50, within_s=10)  # which the old one still answers
-            endpoints.endpoint = successor
+            endpoints.endpoint, grpc_endpoints.endpoint = successor
             eventually(lambda: old.poll() is not None, within_s=20)
-            after = outcomes.total()
-            eventually(lambda: outcomes.total() > after + 50, within_s=10)
-    assert set(outcomes) == {"200"}, outcomes
+            after = outcomes.copy()
+            eventually(lambda: min((outcomes - after)[of] for of in ("HTTP 200", "gRPC OK")) > 20, within_s=10)
+    assert set(outcomes) == {"HTTP 200", "gRPC OK"}, outcomes
+
+
+def test_a_stream_of_grpc_stays_on_a_connection_that_calls_have_left(fake: FakeTriton) -> None:
+    """Ten times as long as a connection is old before new calls go to another."""
+
+    def frames() -> Iterator[Any]:
+        for _ in range(10):
+            yield _request()
+            time.sleep(0.1)
+
+    with running_gateway(fake.address, drain_s=0.3) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
+        eventually(lambda: _ready(gateway.url), within_s=10)
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        answers = list(stub.ModelStreamInfer(frames(), timeout=20))
+    assert [answered.error_message for answered in answers] == [""] * 10
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -180,8 +217,8 @@ def test_one_that_drains_answers_is_ready_for_nobody_and_ends_when_it_is_told_ag
             assert "connection" not in caller.get("/health/live").headers
             assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == SERVING
             started.send_signal(signal.SIGTERM)
-            for path in ("/health/ready", "/v2/health/ready"):
-                eventually(lambda path=path: httpx.get(f"{url}{path}").status_code == 503, within_s=5)
+            eventually(lambda: httpx.get(f"{url}/health/ready").status_code == 503, within_s=5)
+            eventually(lambda: httpx.get(f"{url}/v2/health/ready").status_code == 503, within_s=5)
             eventually(lambda: health.Check(health_pb2.HealthCheckRequest(), timeout=5).status != SERVING, within_s=5)
             eventually(lambda: _predicted(caller).headers.get("connection") == "close", within_s=5)
             stream.send(PHOTO)
@@ -199,12 +236,24 @@ def test_one_that_drains_answers_is_ready_for_nobody_and_ends_when_it_is_told_ag
     assert "Traceback" not in log
 
 
-def test_workers_that_cannot_start_have_nothing_to_drain() -> None:
-    """A pod whose settings are wrong says so at once."""
-    with process(workers=2, drain_s=60, decoder="nvimgcodec") as (started, _):
-        _, log = started.communicate(timeout=30)
-    assert started.returncode == 1
-    assert "ended before any of them served" in log
+def test_workers_that_cannot_start_have_nothing_to_drain(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first one ends, by a setting that there is not, and the gateway does at once, not a minute later."""
+    monkeypatch.setenv("GATEWAY_NONE", "1")
+    begin_s = time.monotonic()
+    assert serve_together(Settings(workers=2, drain_s=60, port=0, grpc_port=0)) == 1
+    assert time.monotonic() - begin_s < 30
+    assert "ended before any of them served" in caplog.text
+
+
+def _request() -> Any:
+    """One photo, as the Open Inference Protocol has it over gRPC."""
+    asked = service_pb2.ModelInferRequest(
+        model_name="colour", raw_input_contents=[struct.pack("<I", len(PHOTO)) + PHOTO]
+    )
+    asked.inputs.add(name="image", datatype="BYTES", shape=[1])
+    return asked
 
 
 def _predicted(caller: httpx.Client) -> httpx.Response:

@@ -1,7 +1,8 @@
 """Helm takes the chart, and Kubernetes' own schemas take what comes of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]  # no stubs
@@ -21,6 +22,14 @@ from tests.k8s.chart import (
     rendered,
     versions,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _schemas_read_once() -> Iterator[None]:
+    """kubernetes-validate reads a version's definitions, 2 MB, for each object again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kubernetes_validate.utils, "schema_contents", cache(kubernetes_validate.utils.schema_contents))
+        yield
 
 
 @pytest.mark.parametrize("name", [*RELEASES, *FOREIGN_RELEASES])
@@ -104,6 +113,8 @@ def test_a_misspelt_value_is_refused_by_name(value: str, named: str) -> None:
     ("values", "said"),
     [
         (("layout=colocated", "triton.kind=DaemonSet", "gateway.autoscaling.enabled=true"), "cannot be scaled"),
+        (("gateway.autoscaling.enabled=true", "gateway.autoscaling.minReplicas=9"), "more than maxReplicas"),
+        (("gateway.service.grpcPort=8080",), "a Service has a port once"),
         (("models.hostPath.artefacts=/a",), "belong together"),
         (("models.hostPath.artefacts=/a", "models.hostPath.work=/w"), "set models.source to hostPath"),
         (("models.source=s3",), "needs models.s3.url"),

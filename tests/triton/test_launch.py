@@ -195,6 +195,25 @@ def test_regions_of_the_dead(preflight: Any) -> None:
     assert not list(preflight.SHM.glob(f"{alive}*")) + list(preflight.SHM.glob(f"{dead}*"))
 
 
+def test_a_lock_goes_while_it_is_held(preflight: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that start at once: one cannot take away, as a dead one's, what the other has just come to hold."""
+    lock = preflight.SHM / f"jetserve_test_{uuid4()}_{preflight.LOCK}"
+    lock.touch()
+    free_when_removed = []
+    unlink = Path.unlink
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        if path == lock:
+            done = subprocess.run(["flock", "--nonblock", str(path), "true"], check=False)
+            free_when_removed.append(done.returncode == 0)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    preflight.check_shared_memory("jetserve_test_nobody_")
+    assert free_when_removed == [False]
+    assert not lock.exists()
+
+
 def test_every_model(launch: Any, tmp_path: Path) -> None:
     """`--load '*'` is each folder with a configuration, and none that an import is still filling."""
     for name in ("b", "a", ".staging-c", "no-configuration"):

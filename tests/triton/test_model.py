@@ -1,18 +1,22 @@
 """`model.py` in a real Triton: the graph's answers come back, and one request's fault stays its own."""
 
 import asyncio
+import re
 import sys
 import time
 from collections.abc import AsyncIterator
 from importlib.machinery import SourceFileLoader
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from clients.triton import TritonClient
+from tests.gateway.serving import eventually, running_gateway
 from tests.local_triton import LocalTriton
 from tests.tiny_models import (
     MODEL_PY,
@@ -219,3 +223,22 @@ def test_numpy_2_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     SourceFileLoader("model", str(MODEL_PY)).exec_module(module)
     with pytest.raises(RuntimeError, match="install numpy<2"):
         module.TritonPythonModel().initialize({})
+
+
+def test_a_triton_without_onnx_runtime_says_what_would_serve_it(tmp_path: Path) -> None:
+    """As NVIDIA's images are: what the model was built for, and what to do, is said by Triton and by the gateway."""
+    server = LocalTriton(tmp_path)
+    write_model(server.repository, "cpu", CONTRACT, colour_graph())
+    [program] = (server.repository / "cpu").rglob("model.py")
+    program.write_text(f"import sys\nsys.modules['onnxruntime'] = None\n{program.read_text()}")
+    try:
+        server.start()
+        words = r"--target cpu.*--target jetson"
+        with pytest.raises(RuntimeError, match=words):
+            server.load("cpu")
+        with running_gateway(server.address) as gateway:
+            ready = f"{gateway.url}/health/ready"
+            eventually(lambda: re.search(words, httpx.get(ready, trust_env=False).text), within_s=10)
+            assert httpx.get(ready, trust_env=False).status_code == 503
+    finally:
+        server.kill()

@@ -32,8 +32,8 @@ try:
     import onnxruntime as ort
 except ImportError as exc:
     raise ImportError(
-        f"{exc}: this model was built with --target cpu, and this Triton's Python has no ONNX Runtime, as NVIDIA's images "
-        "have none: serve it with jetserve/triton-cpu, or build it with --target jetson, or with --target onnxruntime"
+        f"{exc}: this model was built with --target cpu, and the Python of this Triton has no ONNX Runtime, as that of "
+        "NVIDIA's images: serve it with jetserve/triton-cpu, or build it with --target jetson or --target onnxruntime"
     ) from exc
 
 CPU = "CPUExecutionProvider"

@@ -55,8 +55,8 @@ NOW = Row(
             "How many answer when Prometheus asks them.",
             "none",
             (
-                Query('sum(up{job="gateway"})', "gateways"),
-                Query('sum(up{job="triton"})', "Tritons"),
+                Query('sum(up{job="gateway"}) or vector(0)', "gateways"),
+                Query('sum(up{job="triton"}) or vector(0)', "Tritons"),
             ),
             "stat",
             4,

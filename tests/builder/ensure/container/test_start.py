@@ -99,6 +99,13 @@ class Container:
         self.until(lambda: self.told)
         return [part.split("=")[1] for part in self.told[0]["arguments"] if part.startswith("--load-model=")]
 
+    def children(self) -> list[int]:
+        """Process ids: the engine program of a build, or who watches beside Triton."""
+        return [
+            int(number)
+            for number in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
+
     def kill(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -165,12 +172,11 @@ def test_engines_are_built_and_then_the_process_is_triton(
     jetson.receives(built / "second")
     container.until(lambda: {"load": "toy", "version": "2"} in container.told)
     assert jetson.served() == 2
-    watching = Path(f"/proc/{triton['pid']}/task/{triton['pid']}/children").read_text().split()
+    [watching] = container.children()
     container.process.send_signal(signal.SIGTERM)
     assert container.ended(GRACE_S) == 0
     assert container.told[-1] == {"signal": "SIGTERM"}
-    assert len(watching) == 1
-    assert is_gone(int(watching[0]))
+    assert is_gone(watching)
 
 
 def test_it_is_given_what_the_launcher_of_the_cpus_triton_gives(program: ModuleType) -> None:
@@ -244,9 +250,7 @@ def test_a_model_that_fails_keeps_its_last_good_version_and_the_others_are_serve
     assert "cls: waits for the rest" in container.said
 
 
-def test_where_nothing_can_be_served_it_waits(
-    jetson: Jetson, built: Path, started: Callable[..., Container]
-) -> None:
+def test_where_nothing_can_be_served_it_waits(jetson: Jetson, built: Path, started: Callable[..., Container]) -> None:
     """Why the only engine was not built is said, and it is not built again; what arrives is, and then Triton starts."""
     jetson.behaves(fail=["unsupported_operator", "node 'a' (Foo)"])
     container = started(jetson)
@@ -267,10 +271,10 @@ def test_sigterm_ends_the_wait(jetson: Jetson, started: Callable[..., Container]
     shutil.rmtree(jetson.artefacts / "toy")
     container = started(jetson)
     container.until(lambda: "Waiting for one" in container.said)
-    [watching] = Path(f"/proc/{container.process.pid}/task/{container.process.pid}/children").read_text().split()
+    [watching] = container.children()
     container.process.send_signal(signal.SIGTERM)
     assert container.ended(GRACE_S) == 130
-    eventually(lambda: is_gone(int(watching)), within_s=GRACE_S)
+    eventually(lambda: is_gone(watching), within_s=GRACE_S)
 
 
 def test_where_nobody_would_see_to_it_the_wait_is_over(jetson: Jetson, started: Callable[..., Container]) -> None:
@@ -283,10 +287,26 @@ def test_where_nobody_would_see_to_it_the_wait_is_over(jetson: Jetson, started: 
     assert container.told == []
 
 
+def test_with_a_full_disk_for_work_artefacts_are_watched_all_the_same(
+    serving: Jetson, built: Path, started: Callable[..., Container]
+) -> None:
+    """Neither log nor lock can be written: what fits is served, and what was to be built can be tried again later."""
+    serving.receives(built / "second")
+    (serving.work / "lock").unlink()
+    (serving.work / "lock").symlink_to("/dev/full")
+    shutil.rmtree(serving.work / "logs")
+    (serving.work / "logs").touch()
+    container = started(serving)
+    assert container.loaded() == ["toy"]
+    assert "toy: failed at" in container.said
+    assert "version 1 is served still" in container.said
+    assert len(container.children()) == 1, container.said
+
+
 def test_without_a_place_for_work_what_is_served_is_served_still(
     serving: Jetson, started: Callable[..., Container]
 ) -> None:
-    """A volume of another owner, or a full one, says nothing of engines that are there."""
+    """A volume of another owner says nothing of engines that are there."""
     shutil.rmtree(serving.work)
     serving.work.write_text("no folder")
     container = started(serving)
@@ -319,16 +339,38 @@ def test_sigterm_ends_a_long_build_and_the_next_start_goes_on(
     shutil.rmtree(log)
     container = started(serving)
     container.until(lambda: any("toy: step 2" in path.read_text() for path in log.glob("*.log")))
-    children = Path(f"/proc/{container.process.pid}/task/{container.process.pid}/children").read_text().split()
+    [building] = container.children()
+    job = Path(f"/proc/{building}/cmdline").read_text().split("\0")[-2]
+    assert Path(job).is_relative_to(serving.work), "the container's own temporary folder is memory, and small"
     container.process.send_signal(signal.SIGTERM)
     assert container.ended(GRACE_S) == 130
-    assert len(children) == 1
-    assert is_gone(int(children[0]))
+    assert is_gone(building)
     assert snapshot(serving.repository) == before
     assert serving.is_tidy()
     assert list((serving.work / "timing").iterdir())
     serving.behaves()
     assert started(serving).loaded() == ["toy"]
+    assert serving.served() == 2
+
+
+@pytest.mark.parametrize("method", ["is_file", "exists"])
+def test_a_folder_that_cannot_be_read_is_left_out(
+    serving: Jetson, program: ModuleType, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """As `lost+found` of a disk that the models lie on, which is root's: the others are served, and looked after."""
+    (serving.repository / "lost+found").mkdir()
+    real = getattr(Path, method)
+
+    def refused(path: Path) -> object:
+        if path.parent.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, method, refused)
+    names, left_out = program.loadable(serving.repository, device_of(ORIN, serving.folder / "root"))
+    assert names == ["toy"]
+    assert len(left_out) == (method == "is_file")
+    assert serving.ensure() == 0
     assert serving.served() == 2
 
 
