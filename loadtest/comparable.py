@@ -11,6 +11,7 @@ FREE = {"name", "host", "gateway", "triton", "slo", "seed"}
 """Of the plan: where the load went, what it was called and how its dice fell may differ, what it was may not."""
 NOTHING = "nothing"
 SHOWN = 5
+MADE = "made:"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -42,6 +43,9 @@ def reasons_against(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
         if not record.is_valid:
             why = "; ".join(record.invalid) or "it was not finished"
             found.append(f"{record.name} is invalid: {why}")
+    # A run is one observation: taken twice it would make an interval narrow that is not.
+    twice = [one for number, one in enumerate(everybody) if one in everybody[:number]]
+    found += [f"{name} is given twice" for name in dict.fromkeys(one.name for one in twice)]
     first = everybody[0]
     for other in everybody[1:]:
         found += [f"{first.name} and {other.name} differ in {each}" for each in _differences(first, other)]
@@ -66,7 +70,11 @@ def _identity(record: Record) -> dict[str, Any]:
         for name, model in (said.get("models") or {}).items()
         if isinstance(model, Mapping)
     }
-    photos = said.get("images") or {}
+    photos = {"sha256": found} if (found := _in(said, "images", "sha256")) else {}
+    if photos and str(plan.get("images", "")).startswith(MADE):
+        photos = {}  # the plan says how they are made, and the seed's dice may fall otherwise
+    elif photos:
+        plan.pop("images", None)  # the same photos may lie in another folder
     stages = {str(number): stage.name for number, stage in enumerate(record.counted())}
     parts = {"plan": plan, "generator": machine, "target": target, "models": models, "photos": photos, "stages": stages}
     return dict(_flat(parts, ""))

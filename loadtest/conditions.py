@@ -46,8 +46,9 @@ def record_name(plan: Plan, models: Mapping[str, Any], began: str) -> str:
     if plan.spike is not None:
         load = f"spike-{plan.spike.spike:g}"
     machine = f"{_short(cpu())}-{os.cpu_count()}core"
-    parts = [plan.name, "+".join(models), plan.transport, load.replace("/s", "-per-s"), machine, began]
-    return "_".join(re.sub(r"[^\w.+-]+", "-", part).strip("-") for part in parts if part)[:LONGEST_NAME]
+    parts = [plan.name, "+".join(models), plan.transport, load.replace("/s", "-per-s"), machine]
+    said = "_".join(re.sub(r"[^\w.+-]+", "-", part).strip("-") for part in parts if part)
+    return f"{said[: LONGEST_NAME - len(began) - 1]}_{began}"  # when is what no other run has: it stays whole
 
 
 def cpu() -> str:

@@ -1,5 +1,6 @@
 """What is asked about: photos of a folder, or ones that are made on the spot."""
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ DEFAULT = "made:640x480x8"
 MADE = re.compile(r"made:(?P<sizes>\d+x\d+(?:\+\d+x\d+)*)(?:x(?P<count>\d+))?")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 JPEG_QUALITY = 85
+MAX_SIDE = 65_500
+"""Of a JPEG."""
+MAX_MADE = 10_000
 CIRCLES = 12
 
 
@@ -40,6 +44,10 @@ def images_from_text(text: str, seed: int) -> list[Image]:
         if found is None:
             raise InvalidArgument(f"expected a folder, or made:WIDTHxHEIGHTxCOUNT such as {DEFAULT}, got {text!r}")
         sizes = [(int(width), int(height)) for width, height in re.findall(r"(\d+)x(\d+)", found["sizes"])]
+        if wrong := [size for size in sizes if not 1 <= size[0] * size[1] <= MAX_PIXELS or max(size) > MAX_SIDE]:
+            raise InvalidArgument(f"photos have 1 to {MAX_PIXELS} pixels, got {wrong[0][0]}x{wrong[0][1]} in {text!r}")
+        if found["count"] and not 1 <= int(found["count"]) <= MAX_MADE:
+            raise InvalidArgument(f"expected 1 to {MAX_MADE} photos of each size, got {found['count']} in {text!r}")
         random = np.random.default_rng(seed)
         return [made(random, size, number) for size in sizes for number in range(int(found["count"] or 8))]
     folder = Path(text)
@@ -71,12 +79,16 @@ def pixels(image: Image) -> int:
 
 
 def described(images: list[Image]) -> dict[str, object]:
-    """For a record: how many, how large."""
+    """For a record: how many, how large, and the SHA-256 of all their bytes in order: others are noticed by it."""
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(len(image.content).to_bytes(8, "big") + image.content)
     sizes = sorted({f"{image.size_hw[1]}x{image.size_hw[0]}" for image in images})
     return {
         "count": len(images),
         "sizes": sizes if len(sizes) <= 8 else [*sizes[:8], f"… {len(sizes)} sizes"],
         "mean_bytes": round(sum(len(image.content) for image in images) / len(images)),
+        "sha256": digest.hexdigest(),
     }
 
 

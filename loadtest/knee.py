@@ -28,8 +28,8 @@ def knee_of(stages: Sequence[Stage]) -> Knee | None:
     real stage what it measured.
     """
     measured = [stage for stage in stages if stage.summary.due]
-    rising = sorted(measured, key=_load)
-    if len({_load(stage) for stage in rising}) < LEAST_STAGES:
+    rising = sorted(measured, key=load_of)
+    if len({load_of(stage) for stage in rising}) < LEAST_STAGES:
         return None
     least = rising[0].summary.latency_ms
     if least is None:
@@ -44,5 +44,6 @@ def knee_of(stages: Sequence[Stage]) -> Knee | None:
     return None if knee is None else Knee(knee, knee is rising[-1])
 
 
-def _load(stage: Stage) -> float:
+def load_of(stage: Stage) -> float:
+    """Users, or requests a second that were called for."""
     return float(stage.users if stage.users is not None else stage.rate_per_s or stage.summary.due_per_s)

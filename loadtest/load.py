@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vision.errors import InvalidArgument
 
@@ -13,6 +13,9 @@ PIECE = re.compile(r"(?P<load>\d+(?:\.\d+)?)(?P<rate>/s)?:(?P<time>\d+(?:\.\d+)?
 UNITS_S = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Users = Annotated[int, Field(ge=1, le=20_000)]
+Rate = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+"""A process sends some thousands a second: more is a slip of the finger, and fills memory with what is not sent."""
 
 
 class Load(BaseModel):
@@ -20,8 +23,8 @@ class Load(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    users: Annotated[int, Field(ge=1)] | None = None
-    rate_per_s: Positive | None = None
+    users: Users | None = None
+    rate_per_s: Rate | None = None
     seconds: Positive
     name: str = ""
 
@@ -43,11 +46,18 @@ class Steps(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     of: Literal["users", "rate"] = "rate"
-    first: Positive
-    factor: Annotated[float, Field(gt=1)] = 1.25
+    first: Rate
+    factor: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 1.25
     """Each step is so many times the one before, and at least one user more."""
-    most: Positive
+    most: Rate
     seconds: Positive = 10.0
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        _check(self.of, first=self.first, most=self.most)
+        if self.first > self.most:
+            raise ValueError(f"steps rise: first is {self.first:g}, and most is {self.most:g}")
+        return self
 
     def loads(self) -> list[Load]:
         """All of them; a run ends them where the server is saturated."""
@@ -65,10 +75,15 @@ class Spike(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     of: Literal["users", "rate"] = "rate"
-    calm: Positive
-    spike: Positive
+    calm: Rate
+    spike: Rate
     calm_seconds: Positive = 20.0
     spike_seconds: Positive = 5.0
+
+    @model_validator(mode="after")
+    def _is_of_whole_users(self) -> Self:
+        _check(self.of, calm=self.calm, spike=self.spike)
+        return self
 
     def loads(self) -> list[Load]:
         return [
@@ -91,7 +106,10 @@ def loads_from_text(text: str) -> tuple[Load, ...]:
             raise InvalidArgument(f"expected stages as 8:30s (users) or 50/s:2m (a rate), got {piece.strip()!r}")
         if not found["rate"] and not found["load"].isdecimal():
             raise InvalidArgument(f"users are whole, got {piece.strip()!r}; a rate is written {found['load']}/s")
-        loads.append(_load("rate" if found["rate"] else "users", float(found["load"]), _seconds(found)))
+        try:
+            loads.append(_load("rate" if found["rate"] else "users", float(found["load"]), _seconds(found)))
+        except ValidationError as exc:
+            raise InvalidArgument(f"{piece.strip()}: {exc.errors()[0]['msg']}") from exc
     return one_kind(loads)
 
 
@@ -114,6 +132,19 @@ def named(loads: Sequence[Load]) -> tuple[Load, ...]:
         number = next(seen.setdefault(load.label, itertools.count(1)))
         unique.append(load.model_copy(update={"name": load.label if number == 1 else f"{load.label} ({number})"}))
     return tuple(unique)
+
+
+def _check(of: str, **amounts: float) -> None:
+    """Users are whole, and there are some.
+
+    Raises:
+        ValueError: they are not.
+    """
+    for name, amount in amounts.items():
+        if of == "users" and (amount < 1 or amount > 20_000 or not amount.is_integer()):
+            raise ValueError(
+                f'{name}: expected whole users, 1 to 20000, got {amount:g}; of = "rate" is requests a second'
+            )
 
 
 def _load(of: str, amount: float, seconds: float, name: str = "") -> Load:

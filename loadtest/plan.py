@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,8 +22,8 @@ class WarmUp(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    at_least_s: Annotated[float, Field(ge=0)] = 2.0
-    at_most_s: Annotated[float, Field(ge=0)] = 30.0
+    at_least_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
+    at_most_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 30.0
     """0 is no warm-up."""
     window_s: Positive = 1.0
     windows: Annotated[int, Field(ge=2)] = 3
@@ -64,7 +65,7 @@ class Plan(BaseModel):
     """Instead of stages: ends where the server is saturated, fails, or breaks the SLO."""
     spike: Spike | None = None
     arrivals: Literal["constant", "poisson"] = "constant"
-    think_s: Annotated[float, Field(ge=0)] = 0.0
+    think_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     timeout_s: Positive = 30.0
     max_in_flight: Annotated[int, Field(ge=1)] = 1000
     processes: Annotated[int, Field(ge=1)] = 1
@@ -87,6 +88,7 @@ class Plan(BaseModel):
                 one_kind(self.stages)
             except InvalidArgument as exc:
                 raise ValueError(exc.detail) from exc
+        _check_address(self.host, is_url=self.transport in ("http", "template"))
         if (self.transport == "template") != (self.template is not None):
             raise ValueError('transport = "template" and template = "FILE" go together')
         return self
@@ -110,6 +112,19 @@ class Plan(BaseModel):
         return next((window_s for window_s in (1.0, 10.0, 60.0) if seconds / window_s <= PLENTY), 600.0)
 
 
+def _check_address(host: str, *, is_url: bool) -> None:
+    """Raises:
+    ValueError: it is none.
+    """
+    try:
+        parts = urlsplit(host if "//" in host else f"//{host}")
+        known = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of its port
+        known = False
+    if not known or (is_url and parts.scheme not in ("http", "https")):
+        raise ValueError(f"host: expected {'http://127.0.0.1:8080' if is_url else '127.0.0.1:8001'}, got {host!r}")
+
+
 def plan_from_values(values: Mapping[str, Any], where: str = "plan") -> Plan:
     """Of plain values, as TOML has them.
 
@@ -121,7 +136,14 @@ def plan_from_values(values: Mapping[str, Any], where: str = "plan") -> Plan:
     except ValidationError as exc:
         first = exc.errors()[0]
         place = ".".join(map(str, first["loc"])) or "plan"
-        raise InvalidArgument(f"{where}: {place}: {first['msg'].removeprefix('Value error, ')}") from exc
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(Plan.model_fields)
+            more = f"; a plan has {known}" if len(first["loc"]) == 1 else ", as docs/13-load-tests.md has it"
+            raise InvalidArgument(f"{where}: there is no setting {place}{more}") from exc
+        problem = first["msg"].removeprefix("Value error, ")
+        if not isinstance(first["input"], Mapping):
+            problem += f", got {first['input']!r:.60}"
+        raise InvalidArgument(f"{where}: {place}: {problem}") from exc
 
 
 def values_from_file(path: Path) -> dict[str, Any]:

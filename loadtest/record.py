@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 SCHEMA = 1
+WINDOW_DEPTH = 4
+"""Of a window in a record: stages, a stage, windows, a window."""
 Seconds = Annotated[float, Field(ge=0)]
 
 
@@ -133,7 +135,7 @@ class Record(Part):
     """As it was run, defaults filled in."""
     conditions: dict[str, Any]
     """commit, generator (cpu, cores, python, versions), target (url, protocol, host), models (version, sha256 of the
-    contract), server (versions, settings of each model, device)."""
+    contract), images (count, sizes, sha256 of what was sent), server (versions, settings of each model, device)."""
     stages: list[Stage]
     series: list[Series] = []
     slo: dict[str, Any] | None = None
@@ -172,15 +174,32 @@ def read(path: Path) -> Record:
 
 def write(path: Path, record: Record) -> None:
     """Write it whole or not at all."""
-    write_text(path, record.model_dump_json(indent=1, by_alias=True) + "\n")
+    write_text(path, text_from(record.model_dump(mode="json", by_alias=True)) + "\n")
+
+
+def text_from(value: Any, depth: int = 0) -> str:
+    """JSON that people can read and repositories can hold: a window, a series' values or a load are a line each."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if depth >= WINDOW_DEPTH or not any(isinstance(part, dict | list) and part for part in parts):
+        return json.dumps(value, separators=(",", ":"))
+    if isinstance(value, dict):
+        lines = [f"{json.dumps(name)}: {text_from(part, depth + 1)}" for name, part in value.items()]
+    else:
+        lines = [text_from(part, depth + 1) for part in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return opening + ",".join("\n" + " " * (depth + 1) + line for line in lines) + "\n" + " " * depth + closing
 
 
 def write_text(path: Path, text: str) -> None:
     """Whole or not at all: what stood at `path` stays until the new text is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise

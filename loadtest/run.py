@@ -1,7 +1,5 @@
 """One run of a plan, from looking whether anybody is there to the record."""
 
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -18,18 +16,20 @@ from loadtest.draft import WARM_UP, Draft
 from loadtest.generator import Generator
 from loadtest.plan import Plan
 from loadtest.record import Record
-from loadtest.samples import OK, SampleReader, Samples
+from loadtest.samples import OK, SampleReader
 from loadtest.sampling.collected import Collected
 from loadtest.sampling.device import Device
 from loadtest.sampling.machine import Listeners, Machine
 from loadtest.sampling.ticking import Ticking
 from loadtest.saturation import Saturation
+from loadtest.scratch import scratch
 from loadtest.stages import uncertain
 from loadtest.target import Target, target_of
 from loadtest.timetable import UNTIL_READ_S, Entry, Timetable, timetable_from_loads
 from loadtest.validity import Events, Told
 from loadtest.warming import is_warm
 from loadtest.watching import Servers
+from vision.errors import InvalidArgument
 
 LOOK_S = 0.1
 WRITE_S = 2.0
@@ -54,6 +54,7 @@ def run(
 
     Raises:
         BackendUnavailable, ModelNotReady: nobody can be asked.
+        InvalidArgument: there is no such template, or `folder` cannot be written into.
     """
     target = target_of(plan)
     try:
@@ -81,12 +82,15 @@ class _Run:
         self._write_due_s = 0.0
 
     def run(self) -> Record:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        samples_folder = Path(tempfile.mkdtemp(prefix=".samples-", dir=self._path.parent))
-        self._reader = SampleReader(samples_folder)
-        self._write(finished=False)
         with ExitStack() as stack:
-            stack.callback(shutil.rmtree, samples_folder, ignore_errors=True)
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                samples_folder = stack.enter_context(scratch(self._path.parent))
+            except OSError as exc:
+                where = f"{self._path.parent}: {exc.strerror}"
+                raise InvalidArgument(f"expected a folder that records can be written into, got {where}") from exc
+            self._reader = SampleReader(samples_folder)
+            self._write(finished=False)
             stack.callback(self._device.close)
             self._servers = Servers(self._target, self._collected, self._events)
             stack.callback(self._servers.close)
@@ -117,8 +121,9 @@ class _Run:
         while self._goes_on(WARM_UP, time.monotonic() - start_s, warm_up.at_most_s):
             samples, now_s = self._reader.read(), time.monotonic()
             if first_s is None:
-                if len(samples.rows) and len(self._reader.pids()) >= self._plan.processes:
+                if len(samples.rows) and self._all_begun():
                     first_s = now_s
+                    self._draft.conditions = {**self._draft.conditions, "images": self._reader.images()}
                 elif now_s - start_s > START_S + self._plan.timeout_s:
                     self._events.add(f"the generator sent nothing within {START_S:g} s: {self._generator.said()}")
                     return False
@@ -170,10 +175,20 @@ class _Run:
         elif lost := self._lost_processes():
             self._events.add(f"{lost} of the generator's processes ended")
         elif not self._events.reasons:  # it is invalid otherwise, and more of it would be, too
-            if time.monotonic() >= self._write_due_s:
-                self._write(finished=False)
+            try:
+                if time.monotonic() >= self._write_due_s:
+                    self._write(finished=False)
+            except OSError as exc:  # the samples' folder goes, and makes room, before the last record is written
+                self._events.add(f"the record could not be written while the run went on: {exc.strerror}")
+                return False
             return True
         return False
+
+    def _all_begun(self) -> bool:
+        """Whether every process of the generator that has users asks; of a low rate it may be long until each does."""
+        if self._plan.is_open:
+            return len(self._reader.pids()) >= self._plan.processes
+        return self._reader.begun() >= min(self._plan.processes, self._plan.loads()[0].users or 1)
 
     def _lost_processes(self) -> int:
         return sum(not _is_alive(pid) for pid in self._reader.pids())
@@ -195,7 +210,9 @@ class _Run:
 
     def _finish(self) -> None:
         """Let requests be answered, and compare what was counted."""
-        deadline_s = time.monotonic() + self._plan.timeout_s + END_S
+        # A process that was killed never says that it is done, and more answers do not make an invalid run valid.
+        patience_s = SHORT_S if self._events.reasons else self._plan.timeout_s + END_S
+        deadline_s = time.monotonic() + patience_s
         if self._events.reasons and self._generator.status is None and self._stop.is_set():
             deadline_s = time.monotonic()  # whoever interrupts does not want to wait
         while self._generator.status is None and time.monotonic() < deadline_s and not self._stop.is_set():
@@ -218,11 +235,16 @@ class _Run:
             **self._draft.conditions,
             "counts": {"came": came["all"], "failed": failed, "counted": self._servers.answered(look)},
         }
+        if self._reader.said:
+            self._draft.conditions = {**self._draft.conditions, "said": self._reader.said}
 
     def _change(self, timetable: Timetable, generator: Generator | None) -> None:
         self._draft.timetable = timetable
         if generator is not None:
-            generator.change(timetable)
+            try:
+                generator.change(timetable)
+            except OSError as exc:
+                self._events.add(f"the generator could not be told what to do: {exc.strerror}")
 
     def _groups(self) -> dict[str, Callable[[], list[psutil.Process]]]:
         groups: dict[str, Callable[[], list[psutil.Process]]] = {"generator": self._generator.processes}
@@ -230,7 +252,7 @@ class _Run:
 
     def _write(self, *, finished: bool) -> Record:
         began_s = time.monotonic()
-        samples = self._reader.read() if hasattr(self, "_reader") else Samples()
+        samples = self._reader.read()
         record = self._draft.record(samples, began_s, finished=finished)
         records.write(self._path, record)
         # A long record takes long to write: it must not take the time of what is measured.

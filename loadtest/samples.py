@@ -1,12 +1,15 @@
 """What became of every request, as the generator writes it down: a file a process, rows of one size, and the words.
 
     samples-PID.bin     rows of `ROW`
-    samples-PID.words   one a line, `model NAME`, `outcome KIND` or `phase NAME`; rows refer to them by their number
+    samples-PID.words   one a line, `model NAME`, `outcome KIND` or `phase NAME`; rows refer to them by their number;
+                        and `said KIND DETAIL`, of the first failure of a kind
+    images.json         what is sent, the same of all processes
 
 A word is on the disk before any row that refers to it, and a row that was cut off is left out, so that the files of a
 process that was killed can be read.
 """
 
+import json
 import os
 import struct
 import time
@@ -18,6 +21,9 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.record import write_text
+
+IMAGES = "images.json"
 MAX_PHASES = 14
 NOBODY = 0xFFFF
 ROW = np.dtype(
@@ -50,6 +56,7 @@ class SampleLog:
         self._rows: BinaryIO = stem.with_suffix(".bin").open("wb")
         self._words: TextIO = stem.with_suffix(".words").open("w")
         self._numbers: dict[tuple[str, str], int] = {}
+        self._said: set[str] = set()
         self._flushed_s = time.monotonic()
 
     def add(
@@ -61,8 +68,13 @@ class SampleLog:
         outcome: str,
         images: int = 0,
         phases_ms: Mapping[str, float] | None = None,
+        detail: str = "",
     ) -> None:
-        """Write down one request."""
+        """Write down one request; of failures of a kind, `detail` of the first."""
+        if detail and outcome not in self._said:
+            self._said.add(outcome)
+            self._words.write(f"said {outcome} {' '.join(detail.split())}\n")
+            self._words.flush()
         phases = MISSING
         if phases_ms:
             spent = list(MISSING)
@@ -93,6 +105,11 @@ class SampleLog:
             self._words.write(f"{kind} {word}\n")
             self._words.flush()
         return number
+
+
+def write_images(folder: Path, described: dict[str, object]) -> None:
+    """What is sent (`loadtest.images.described`), told by who sends it."""
+    write_text(folder / IMAGES, json.dumps(described))
 
 
 @dataclass
@@ -129,6 +146,8 @@ class SampleReader:
         self._chunks: list[Rows] = []
         self._together = Samples()
         self._ended_s = self._good_s = 0.0
+        self.said: dict[str, str] = {}
+        """What the first failure of each kind said."""
 
     @property
     def silence_s(self) -> float:
@@ -157,6 +176,15 @@ class SampleReader:
                 self._chunks.append(rows)
                 self._listen(Samples(rows, self._together.models, self._together.outcomes))
 
+    def images(self) -> dict[str, object] | None:
+        """What is sent; None while nobody has told."""
+        path = self._folder / IMAGES
+        return dict(json.loads(path.read_text())) if path.exists() else None
+
+    def begun(self) -> int:
+        """How many processes have written a request down."""
+        return len(self._read)
+
     def pids(self) -> list[int]:
         """Of those that have begun to write."""
         return [int(path.stem.removeprefix("samples-")) for path in self._folder.glob("samples-*.bin")]
@@ -168,10 +196,11 @@ class SampleReader:
 
     def _translated(self, rows: Rows, words: Path) -> Rows:
         """With the numbers that words have here."""
-        kinds: dict[str, list[str]] = {"model": [], "outcome": [], "phase": []}
+        kinds: dict[str, list[str]] = {"model": [], "outcome": [], "phase": [], "said": []}
         for line in words.read_text().splitlines():
             kind, word = line.split(" ", 1)
             kinds[kind].append(word)
+        self.said = dict(said.split(" ", 1) for said in kinds["said"]) | self.said
         translated = rows.copy()
         for kind, known in (("model", self._together.models), ("outcome", self._together.outcomes)):
             translated[kind] = np.array([_place(known, word) for word in kinds[kind]], np.uint16)[rows[kind]]

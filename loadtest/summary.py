@@ -25,6 +25,8 @@ def show_record(record: Record, console: Console) -> None:
     if counts:
         told = "; ".join(f"{who} counted {count}" for who, count in counts["counted"].items())
         console.print(f"answers in all: {counts['came']} came{'; ' + told if told else ''}", highlight=False)
+    for kind, said in record.conditions.get("said", {}).items():
+        console.print(f"the first {escape(kind)}: {escape(said)}", highlight=False, soft_wrap=True)
     for note in record.conditions.get("notes", ()):
         console.print(f"note: {escape(note)}", highlight=False)
     if record.slo is not None:

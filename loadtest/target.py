@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from clients.gateway_sync import GatewayClient
 from loadtest.plan import Plan
 from loadtest.sampling.gateway import GatewayMetrics
 from loadtest.sampling.triton import Tritons
+from loadtest.template import template_from_file
 from vision.contract import Contract
 from vision.errors import BackendUnavailable, JetserveError, ModelNotReady, WireError
 
@@ -92,6 +94,7 @@ def is_local(host: str) -> bool:
 
 def _models(plan: Plan, gateway: GatewayMetrics | None, tritons: Tritons | None) -> dict[str, dict[str, Any]]:
     if plan.transport == "template":
+        template_from_file(Path(plan.template or ""))  # now, not when the generator has begun
         _reach(plan.host)
         return {name: {"version": "", "contract_sha256": None} for name in plan.models}
     if plan.transport == "triton":
@@ -104,7 +107,15 @@ def _models(plan: Plan, gateway: GatewayMetrics | None, tritons: Tritons | None)
         try:
             listed = {model.name: model for model in client.models()}
         except JetserveError as exc:
-            raise BackendUnavailable(f"no gateway to load at {url}: {exc}. Start one with `make run`") from exc
+            hint = (
+                ""
+                if isinstance(exc, BackendUnavailable)
+                else (
+                    ". Is it a jetserve gateway? Another server, or one that wants a header, is asked with --template"
+                    " (docs/13-load-tests.md)"
+                )
+            )
+            raise BackendUnavailable(f"no gateway to load at {url}: {exc}{hint}") from exc
         chosen = _chosen(plan, {name for name, model in listed.items() if model.ready})
         return {name: _told(listed[name].version, client.model(name).contract) for name in chosen}
 

@@ -47,7 +47,7 @@ class Template(BaseModel):
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         if (self.json_ is not None) != (self.body == "json"):
-            raise ValueError('a table [json] goes with body = "json" or "tensor", and with no other')
+            raise ValueError('a table [json] goes with body = "json", and with no other')
         if not self.path.startswith("/"):
             raise ValueError("path begins with /: the address comes from --host")
         if not self.contains and not self.text:
@@ -77,7 +77,7 @@ class Template(BaseModel):
             return None
         try:
             told = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return f"expected JSON, got {content[:120]!r}"
         missing = next((path for path in self.contains if not _has(told, path.split("."))), None)
         return None if missing is None else f"expected {missing} in the answer, got {content[:120]!r}"

@@ -12,6 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from loadtest import run as running
 from loadtest.commands import planning
+from loadtest.interrupts import ENDING
 from loadtest.record import Record
 from loadtest.slo import Slo
 from loadtest.summary import show_record
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     console, stop = Console(), threading.Event()
     if not console.is_terminal:
         console = Console(width=WIDTH)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in ENDING}
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -12,7 +12,7 @@ from loadtest.report.svg import element, joined, text
 ROW = 19.0
 NAME = 104.0
 """Width of the names."""
-LETTERS = 17
+LETTERS = 16
 
 
 @dataclass(frozen=True)

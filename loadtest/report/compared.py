@@ -12,6 +12,7 @@ from loadtest.report.scale import Scale, number
 from loadtest.report.svg import element, joined, text
 
 SIGNS = {Verdict.BETTER: "▲", Verdict.WORSE: "▼", Verdict.ALIKE: "="}
+FROM = {Verdict.BETTER: "than", Verdict.WORSE: "than", Verdict.ALIKE: "from"}
 CLASSES = {Verdict.BETTER: "good", Verdict.WORSE: "bad", Verdict.ALIKE: "alike"}
 MINUS = "\u2212"
 WIDEST = 0.5
@@ -34,9 +35,9 @@ def compared(found: Comparison) -> Section:
     runs = f"{found.runs[0]} run{'s' if found.runs[0] > 1 else ''} of A and {found.runs[1]} of B"
     turns = ", each with its neighbour in time" if found.paired else ""
     words = (
-        f"B is {found.verdict} beside A, by {runs}{turns}. Intervals hold in {number(found.level * 100)} of 100"
-        " cases each, so that all together do in 95. ▲ better, ▼ worse, = not told apart: the interval has the line in"
-        " it, or the difference is too small to act on."
+        f"B is {found.verdict} {FROM[found.verdict]} A, by {runs}{turns}. Intervals hold in"
+        f" {number(found.level * 100)} of 100 cases each, so that all together do in 95. ▲ better,"
+        " ▼ worse, = not told apart: the interval has the line in it, or the difference is too small to act on."
     )
     return Section("Comparison", words, figures)
 

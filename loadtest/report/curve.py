@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from loadtest.knee import Knee, knee_of
+from loadtest.knee import Knee, knee_of, load_of
 from loadtest.record import Percentiles, Record, Stage
 from loadtest.report.figure import HEIGHT, Figure, Section, Table, drawing
 from loadtest.report.plot import BOTTOM, LEFT, TOP, Frame, Line
@@ -39,7 +39,9 @@ def throughput_latency(records: Sequence[Record]) -> Section:
     svg = drawing("Throughput and latency", " ".join(said), frame.drawn(lines), *marked)
     table = Table(["record", "stage", "due, 1/s", "answered, 1/s", "p50 ms", "p99 ms", ""], rows)
     return Section(
-        "Throughput and latency", TEXT, [Figure("Throughput and latency", svg, table, legend, "", " ".join(said))]
+        "Throughput and latency",
+        TEXT,
+        [Figure("Throughput and latency", svg, table, legend, "", " ".join(said), marked=True)],
     )
 
 
@@ -56,7 +58,9 @@ def _measured(record: Record) -> list[Measured]:
 
 
 def _points(stages: Sequence[Measured], percentile: str) -> list[tuple[float, float | None]]:
-    return sorted((stage.summary.answered_per_s, getattr(found, percentile)) for stage, found in stages)
+    """In the order of load: beyond what a server can do, the line turns back."""
+    rising = sorted(stages, key=lambda each: load_of(each[0]))
+    return [(stage.summary.answered_per_s, getattr(found, percentile)) for stage, found in rising]
 
 
 def _ring(frame: Frame, knee: Knee) -> str:

@@ -17,6 +17,8 @@ STAGE_COLUMNS = (
 )  # fmt: skip
 
 
+KEY_OF_CAPACITY = "capacity"
+"""In a record's conditions: `loadtest.looks`."""
 HELD, BROKEN = "✓", "✗"
 
 
@@ -40,6 +42,8 @@ class Facts:
     seconds: str
     is_valid: bool
     reasons: Sequence[str]
+    answer: str
+    """Of a search for a capacity, what it found."""
     objective: str | None
     held: bool
     terms: Table
@@ -53,7 +57,7 @@ class Facts:
 
 
 def facts_of(record: Record, letter: str) -> Facts:
-    """Of one record; figures are those of the knee's stage, or of the busiest."""
+    """Of one record; figures are those of the rate that a capacity is, of the knee's stage, or of the busiest."""
     stage = _chosen(record)
     slo = record.slo or {}
     reasons = [*record.invalid, *(() if record.finished else ("it was not finished: the run ended before its end",))]
@@ -65,6 +69,7 @@ def facts_of(record: Record, letter: str) -> Facts:
         number(record.seconds),
         record.is_valid,
         reasons,
+        _answer(record),
         slo.get("objective"),
         bool(slo.get("held")),
         _terms(slo),
@@ -81,7 +86,16 @@ def title_of(record: Record) -> str:
     return str(record.plan.get("name") or record.name)
 
 
+def _answer(record: Record) -> str:
+    found = record.conditions.get(KEY_OF_CAPACITY) or {}
+    return f"{found.get('objective')} holds up to {found['said']}" if found.get("said") else ""
+
+
 def _chosen(record: Record) -> Stage | None:
+    answer = (record.conditions.get(KEY_OF_CAPACITY) or {}).get("rate_per_s")
+    looks = [stage for stage in record.counted() if answer is not None and stage.rate_per_s == answer]
+    if looks:
+        return looks[-1]
     knee = knee_of(record.counted())
     if knee is not None:
         return knee.stage

@@ -29,6 +29,8 @@ class Figure:
     legend: Sequence[str] = ()
     of: str = ""
     note: str = ""
+    marked: bool = False
+    """Its lines have points, whose shapes are in the legend, too."""
 
 
 @dataclass(frozen=True)

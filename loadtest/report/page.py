@@ -12,6 +12,7 @@ from loadtest.report.compared import compared
 from loadtest.report.curve import throughput_latency
 from loadtest.report.facts import facts_of, title_of
 from loadtest.report.figure import Section
+from loadtest.report.plot import sample_of
 
 
 def html_of(records: Sequence[Record], comparison: Comparison | None = None) -> str:
@@ -50,4 +51,5 @@ def _template() -> Template:
         loader=PackageLoader("loadtest.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    environment.globals["sample_of"] = sample_of
     return environment.get_template("page.html")

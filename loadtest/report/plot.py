@@ -10,6 +10,8 @@ from loadtest.report.scale import Scale, number, scale_for
 from loadtest.report.svg import element, joined, path, text
 
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 10.0, 22.0, 34.0
+LETTER = 5.4
+"""Width of one of a mark's name, about."""
 SHAPES = ("circle", "square", "diamond", "triangle")
 """Of points, by the number of the line: colour is never all that tells them apart."""
 
@@ -45,12 +47,13 @@ class Frame:
 
     @classmethod
     def around(
-        cls, lines: Iterable[Line], x_name: str, y_name: str, *, log: bool = False, zero: bool = True
-    ) -> "Frame":
-        """With room for all of `lines`; by logarithms where `log` and it helps."""
+        cls, lines: Iterable[Line], x_name: str, y_name: str, *, log: bool = False, zero: bool = True,
+        x_zero: bool = True,
+    ) -> "Frame":  # fmt: skip
+        """With room for all of `lines`; by logarithms where `log` and it helps; from nought where `zero`, `x_zero`."""
         points = [(x, y) for line in lines for x, y in line.points if y is not None]
         return cls(
-            scale_for([x for x, _ in points], LEFT, WIDTH - RIGHT, tight=True),
+            scale_for([x for x, _ in points], LEFT, WIDTH - RIGHT, zero=x_zero, tight=x_zero),
             scale_for([y for _, y in points], HEIGHT - BOTTOM, TOP, log=log, zero=zero),
             x_name,
             y_name,
@@ -58,8 +61,10 @@ class Frame:
 
     def drawn(self, lines: Sequence[Line], marks: Sequence[Mark] = ()) -> Markup:
         """Axes below, lines above, the first line on top."""
+        ends = [*(self.x.at(mark.x) for mark in marks[1:]), WIDTH]
         return joined([
-            *self._grid(), *(self._mark(mark) for mark in marks), *(self._line(line) for line in reversed(lines)),
+            *self._grid(), *(self._mark(mark, end) for mark, end in zip(marks, ends, strict=False)),
+            *(self._line(line) for line in reversed(lines)),
         ])  # fmt: skip
 
     def point(self, x: float, y: float) -> tuple[float, float]:
@@ -79,11 +84,14 @@ class Frame:
         yield text(right, HEIGHT - 5, self.x_name, class_="name", text_anchor="end")
         yield text(4, 12, self.y_name, class_="name")
 
-    def _mark(self, mark: Mark) -> Markup:
+    def _mark(self, mark: Mark, end: float) -> Markup:
+        """As much of its name as there is room for up to `end`; nothing of it rather than a letter."""
         x = self.x.at(mark.x)
+        letters = int((end - x - 4) / LETTER)
+        name = mark.name if len(mark.name) <= letters else f"{mark.name[: letters - 1]}…" if letters > 3 else ""
         return joined([
             element("line", x1=x, x2=x, y1=TOP, y2=HEIGHT - BOTTOM, class_="stage"),
-            text(x + 3, TOP + 8, mark.name, class_="stage-name"),
+            text(x + 3, TOP + 8, name, class_="stage-name"),
         ])  # fmt: skip
 
     def _line(self, line: Line) -> Markup:
@@ -96,6 +104,13 @@ class Frame:
                 if place is not None
             ]
         return joined(parts)
+
+
+def sample_of(number: int, *, marked: bool = False) -> Markup:
+    """How a line looks, for a legend."""
+    parts = [element("path", class_=f"line s{number % 4}", d="M1 5H27")]
+    parts += [_shape((14.0, 5.0), number % 4)] if marked else []
+    return element("svg", *parts, viewBox="0 0 28 10", width="28", height="10")
 
 
 def _said(name: str, point: Point) -> str:

@@ -11,6 +11,8 @@ from loadtest.report.scale import number
 
 MOST_POINTS = 90
 """In a line; more windows than that are merged."""
+LEAST_WINDOW = 0.3
+"""Of the longest window of a record."""
 MOST_LINES = 4
 """In a plot: as many as dashes tell apart."""
 MOST_MARKS = 6
@@ -36,11 +38,14 @@ class Piece:
 
 def pieces_of(record: Record) -> list[Piece]:
     """Of all its windows, warm-ups included, at most 90 of each stage's share; none reaches over two stages."""
+    whole = max((window.seconds for stage in record.stages for window in stage.windows), default=0.0)
     every = max(1, -(-sum(len(stage.windows) for stage in record.stages) // MOST_POINTS))
     found = []
     for stage in record.stages:
-        for first in range(0, len(stage.windows), every):
-            windows = stage.windows[first : first + every]
+        # A rest of a window, as where a stage was ended early, tells no rate: one request in 0.1 s is not ten a second.
+        usable = [window for window in stage.windows if window.seconds > LEAST_WINDOW * whole]
+        for first in range(0, len(usable), every):
+            windows = usable[first : first + every]
             seconds = sum(window.seconds for window in windows)
             found.append(Piece(windows[0].begin_s + seconds / 2, seconds, windows))
     return found

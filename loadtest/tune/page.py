@@ -6,7 +6,7 @@ from functools import cache
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 
 from loadtest.report.figure import Figure, Table, drawing
-from loadtest.report.plot import Frame, Line
+from loadtest.report.plot import Frame, Line, sample_of
 from loadtest.report.plot import Point as Place
 from loadtest.report.scale import number
 from loadtest.tune.candidate import Candidate
@@ -83,10 +83,10 @@ def _figure(
         Line(LEGEND[0], best, 0, marked=True),
         Line(LEGEND[3], _apart([(x_of(point), point.p99_ms) for point in points if not point.is_best]), 3, marked=True),
     ]
-    frame = Frame.around(lines, x_name, y_name, zero=False)
+    frame = Frame.around(lines, x_name, y_name, zero=False, x_zero=False)
     title = f"{y_name} by {x_name}"
     svg = drawing(title, f"{len(points)} ways to serve; {outcome.why}", frame.drawn(lines))
-    return Figure(title, svg, Table((), ()), LEGEND)
+    return Figure(title, svg, Table((), ()), LEGEND, marked=True)
 
 
 def _of(points: Sequence[Point], candidate: Candidate | None, x_of: Callable[[Point], float]) -> list[Place]:
@@ -104,4 +104,5 @@ def _template() -> Template:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.globals["sample_of"] = sample_of
     return environment.get_template("page.html")

@@ -11,7 +11,11 @@ from loadtest.samples import OK
 WRONG = "wrong_answer"
 TIMEOUT = "timeout"
 CONNECTION = "connection"
-TIMING = re.compile(r"([\w.-]+)\s*;\s*dur=([\d.]+)")
+TIMING = re.compile(r"([\w.-]+)\s*;\s*dur=(\d+(?:\.\d+)?)")
+ERROR_KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
+"""Of an error, as the gateway tells it; sentences, which may be different every time, are none."""
+UNREADABLE = (ValueError, RecursionError)
+"""Of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,12 @@ def failure_from_http(status: int, content: bytes) -> Answer:
     """The gateway's own kind of error, or `http_…`."""
     try:
         told = json.loads(content)
-        return Answer(str(told["error"]), str(told["detail"])[:200], length=len(content))
-    except (ValueError, KeyError, TypeError):
+        kind, detail = str(told["error"]), str(told["detail"])[:200]
+    except (*UNREADABLE, KeyError, TypeError):
         return Answer(f"http_{status}", content[:200].decode("utf-8", "replace"), length=len(content))
+    if ERROR_KIND.fullmatch(kind) is None:
+        return Answer(f"http_{status}", f"{kind[:200]}: {detail}", length=len(content))
+    return Answer(kind, detail, length=len(content))
 
 
 def phases_from_timing(header: str | None) -> dict[str, float]:
@@ -54,7 +61,7 @@ def _problem(content: bytes, model: str, image: Image) -> str | None:
     """Why this is not the answer to that photo."""
     try:
         told = json.loads(content)
-    except ValueError:
+    except UNREADABLE:
         return f"expected JSON, got {content[:80]!r}"
     try:
         [result] = told["results"]

@@ -8,11 +8,12 @@ from typing import Any
 
 import grpc
 import grpc.experimental.gevent
+from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
 from clients.triton import OPTIONS, SERVICE
 from clients.triton_errors import error_from_status
-from loadtest.users.answers import CONNECTION, TIMEOUT, Answer
+from loadtest.users.answers import CONNECTION, ERROR_KIND, TIMEOUT, WRONG, Answer
 
 KIND = "jetserve-kind"
 TIMING = "server-timing"
@@ -54,7 +55,10 @@ class GrpcChannel:
             return time.monotonic(), _failure(exc)
         ended_s = time.monotonic()
         timing = _metadata(call.trailing_metadata()).get(TIMING)
-        return ended_s, Inferred(service_pb2.ModelInferResponse.FromString(content), timing)
+        try:
+            return ended_s, Inferred(service_pb2.ModelInferResponse.FromString(content), timing)
+        except DecodeError as exc:
+            return ended_s, Answer(WRONG, f"expected a ModelInferResponse, got {content[:80]!r} ({exc})")
 
     def control(self, method: str, **fields: Any) -> Any:
         """What `method` answers.
@@ -92,8 +96,12 @@ def photo_request(model: str, photo: bytes) -> bytes:
 
 def _failure(error: Any) -> Answer:
     status = error.code().name
-    told = _metadata(error.trailing_metadata()).get(KIND)
-    kind = told or {"UNAVAILABLE": CONNECTION, "DEADLINE_EXCEEDED": TIMEOUT}.get(status, f"grpc_{status.lower()}")
+    told = _metadata(error.trailing_metadata()).get(KIND, "")
+    kind = (
+        told
+        if ERROR_KIND.fullmatch(told)
+        else {"UNAVAILABLE": CONNECTION, "DEADLINE_EXCEEDED": TIMEOUT}.get(status, f"grpc_{status.lower()}")
+    )
     return Answer(kind, (error.details() or "")[:200])
 
 

@@ -1,12 +1,17 @@
 """HTTP over kept-alive connections, and the gateway's.
 
-geventhttpclient is what Locust's FastHttpUser stands on; without that class's cookies, redirects and events a request
-costs a third of the CPU, which would be in the latencies (docs/13-load-tests.md has the figures).
+geventhttpclient is what Locust's FastHttpUser stands on, whose cookies, redirects and events would take 0.15 ms more of
+the CPU for each request, and be in its latency (docs/decisions/0026-open-loop.md).
 """
 
+import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from urllib.parse import urlsplit
 
+import gevent.socket
+from gevent import Timeout
 from geventhttpclient import HTTPClient
 from geventhttpclient.response import HTTPParseError
 
@@ -16,10 +21,12 @@ from loadtest.users.answers import CONNECTION, TIMEOUT, Answer, answer_from_http
 from vision.errors import BackendUnavailable, InvalidArgument
 
 BLOCK_BYTES = 64 << 10
+SLACK_S = 0.05
+"""Beyond a request's timeout, which sockets keep by themselves, of each piece: they leave a tidier connection."""
 
 
 class Connections:
-    """Up to `at_once` to one server, taken and given back by requests."""
+    """Up to `at_once` to one server, taken and given back by requests; a path in `host` is before all others."""
 
     def __init__(self, host: str, timeout_s: float, at_once: int) -> None:
         try:
@@ -32,20 +39,33 @@ class Connections:
             )
         except ValueError as exc:
             raise InvalidArgument(f"expected an URL such as http://127.0.0.1:8080, got {host!r}: {exc}") from exc
+        # The last piece of a photo would wait until the pieces before it are acknowledged: a round trip more.
+        self._client._connection_pool.after_connect = _without_delay  # type: ignore[method-assign]
+        self._prefix, self._timeout_s = urlsplit(host).path.rstrip("/"), timeout_s
 
     def reply(
         self, method: str, path: str, content: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> tuple[float, Reply | Answer]:
         """When it ended, and what came; or why nothing did."""
+        limit = Timeout.start_new(self._timeout_s + SLACK_S)  # of the whole: a server may send byte by byte
         try:
-            response = self._client.request(method, path, content, headers)
+            response = self._client.request(method, self._prefix + path, content, headers)
             body = bytes(response.read())
             ended_s = time.monotonic()
             timing = response.get("server-timing")
         except (OSError, HTTPParseError) as exc:  # also what it raises for a connection that was closed
             return time.monotonic(), failure_from_error(exc)
+        except Timeout as exc:
+            if exc is not limit:
+                raise
+            return time.monotonic(), Answer(TIMEOUT, f"not answered to the end within {self._timeout_s:g} s")
+        finally:
+            limit.close()
         given = {"server-timing": timing} if isinstance(timing, str) else {}
         return ended_s, Reply(response.status_code, given, body)
+
+    def close(self) -> None:
+        self._client.close()
 
 
 class HttpWay:
@@ -55,7 +75,8 @@ class HttpWay:
         self._host, self._timeout_s = host, timeout_s
 
     def models(self) -> list[str]:
-        _, reply = Connections(self._host, self._timeout_s, 1).reply("GET", models_request().path)
+        with closing(Connections(self._host, self._timeout_s, 1)) as connections:
+            _, reply = connections.reply("GET", models_request().path)
         if isinstance(reply, Answer):
             raise BackendUnavailable(f"nobody answers at {self._host}: {reply.detail}; is the gateway running?")
         return [model.name for model in models_from_reply(reply) if model.ready]
@@ -83,6 +104,10 @@ class HttpDoor:
             return ended_s, reply
         timing = reply.headers.get("server-timing")
         return ended_s, answer_from_http(reply.status, reply.content, timing, model, image)
+
+
+def _without_delay(sock: gevent.socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def failure_from_error(error: Exception) -> Answer:

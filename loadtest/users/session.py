@@ -13,7 +13,7 @@ from locust.runners import WorkerRunner
 from loadtest import images, timetable
 from loadtest.load import loads_from_text
 from loadtest.models import models_from_text
-from loadtest.samples import NOT_SENT, OK, SampleLog
+from loadtest.samples import NOT_SENT, OK, SampleLog, write_images
 from loadtest.template import template_from_file
 from loadtest.timetable import Timetable
 from loadtest.users.doors import Door, Way
@@ -48,6 +48,8 @@ class Session:
         self.idle: set[int] = set()
         """Numbers of the processes, as far as this one was told, that have nothing to do any more."""
         self._log = SampleLog(Path(options.samples)) if options.samples else None
+        if options.samples:
+            write_images(Path(options.samples), images.described(self._images))
         self._timetable = Path(options.timetable) if options.timetable else None
         self._changed_ns = 0
 
@@ -69,7 +71,7 @@ class Session:
         finally:
             self.in_flight -= 1
         if self._log is not None:
-            self._log.add(due_s, sent_s, ended_s, model, answer.outcome, answer.images, answer.phases_ms)
+            self._log.add(due_s, sent_s, ended_s, model, answer.outcome, answer.images, answer.phases_ms, answer.detail)
         self._tell(model, ended_s - due_s, answer.outcome, answer.detail, answer.length)
         return answer.outcome == OK
 

@@ -106,6 +106,7 @@ def record_of(stages: Sequence[Stage], name: str = "simulated", **changes: Any) 
             "generator": {"cpu": "EPYC", "cores": 2, "python": "3.11.7"},
             "target": {"host": "http://127.0.0.1:8080", "transport": "http"},
             "models": {"balloon": {"version": "1", "model_sha256": "c0ffee"}},
+            "images": {"count": 8, "sizes": ["640x480"], "mean_bytes": 61234, "sha256": "abc"},
         },
         "stages": list(stages),
     }

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from clients.photos import image_from_photo
-from loadtest.images import images_from_text, made
+from loadtest.images import described, images_from_text, made
 from loadtest.template import SHIPPED, Template, template_from_file
-from loadtest.users.answers import answer_from_http
+from loadtest.users.answers import answer_from_http, failure_from_http, phases_from_timing
 from vision.errors import InvalidArgument
 
 IMAGE = made(np.random.default_rng(0), (40, 30), 0)
@@ -64,6 +64,9 @@ def test_photos_are_made_the_same_again(tmp_path: Path) -> None:
     assert [image.size_hw for image in images] == [(30, 40)] * 3 + [(20, 20)] * 3
     assert [image.content for image in images_from_text(text, 5)] == [image.content for image in images]
     assert images_from_text(text, 6)[0].content != images[0].content
+    assert described(images)["sizes"] == ["20x20", "40x30"]
+    assert described(images) == described(images_from_text(text, 5))
+    assert described(images)["sha256"] != described(images[::-1])["sha256"]
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "a.jpg").write_bytes(images[0].content)
     [found] = images_from_text(str(tmp_path), 0)
@@ -71,11 +74,39 @@ def test_photos_are_made_the_same_again(tmp_path: Path) -> None:
     assert image_from_photo(found.content).shape == (30, 40, 3)
 
 
-@pytest.mark.parametrize("text", ["made:", "made:640", "nowhere"])
+@pytest.mark.parametrize(
+    "text", ["made:", "made:640", "nowhere", "made:0x480x2", "made:640x480x0", "made:60000x60000x1"]
+)
 def test_photos_that_are_not_there_are_said(text: str) -> None:
     """In one line."""
     with pytest.raises(InvalidArgument):
         images_from_text(text, 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a photo"])
+def test_a_file_that_is_no_photo_is_named(content: bytes, tmp_path: Path) -> None:
+    """Before anything is sent: every request about it would fail."""
+    (tmp_path / "holiday.jpg").write_bytes(content)
+    with pytest.raises(InvalidArgument, match=r"holiday\.jpg"):
+        images_from_text(str(tmp_path), 0)
+
+
+@pytest.mark.parametrize("error", ["request 17 failed\nat once", "Out of memory: 12 MB", "", 7])
+def test_what_another_server_calls_an_error_is_no_kind(error: object) -> None:
+    """It may be another sentence every time, or two lines: failures are counted by status, and the first is quoted."""
+    answer = failure_from_http(500, json.dumps({"error": error, "detail": "x"}).encode())
+    assert answer.outcome == "http_500"
+    assert str(error) in answer.detail
+    assert failure_from_http(429, b'{"error": "overloaded", "detail": "x"}').outcome == "overloaded"
+
+
+def test_nonsense_is_a_wrong_answer_and_no_accident() -> None:
+    """JSON as deep as no parser follows, and times that are none."""
+    deep = b"[" * 100_000
+    assert answer_from_http(200, deep, None, "known", IMAGE).outcome == "wrong_answer"
+    assert failure_from_http(500, deep).outcome == "http_500"
+    assert Template(path="/p", contains=["a"]).problem(deep) is not None
+    assert phases_from_timing("queue;dur=1.2.3, compute;dur=4.5, total;dur=.") == {"queue": 1.2, "compute": 4.5}
 
 
 def test_templates_that_come_along_can_be_used() -> None:

@@ -79,7 +79,7 @@ def test_compare_says_alike_or_worse(typed: Typed, tmp_path: Path, capsys: pytes
     [p50] = [row for row in found["rows"] if row["quantity"] == "p50"]
     assert p50["low"] < 1.15 < p50["high"]
     assert p50["verdict"] == "worse"
-    assert "B is worse beside A, by 6 runs of A and 6 of B" in (tmp_path / "c.html").read_text()
+    assert "B is worse than A, by 6 runs of A and 6 of B" in (tmp_path / "c.html").read_text()
 
 
 def test_compare_refuses_what_is_not_comparable(

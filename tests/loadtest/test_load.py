@@ -24,7 +24,9 @@ def test_stages_are_written_in_a_line() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", "8", "8:0s", "0/s:3s", "1.5:3s", "8:3s,5/s:3s", "8:3d", "x:3"])
+@pytest.mark.parametrize(
+    "text", ["", "8", "8:0s", "0/s:3s", "1.5:3s", "8:3s,5/s:3s", "8:3d", "x:3", "1000000/s:3s", "99999:3s"]
+)
 def test_stages_that_are_none_are_refused(text: str) -> None:
     """Users and rates do not mix, and nothing is guessed."""
     with pytest.raises(InvalidArgument):
@@ -57,7 +59,17 @@ def test_a_plan_is_a_small_file(tmp_path: Path) -> None:
         ({"stages": [{"users": 1, "seconds": 1}, {"rate_per_s": 1, "seconds": 1}]}, "closed loop or an open one"),
         ({"stages": [{"seconds": 1}]}, "either users or rate_per_s"),
         ({"stages": [{"users": 1, "seconds": 1}], "spike": {"calm": 1, "spike": 2}}, "one of them"),
-        ({"user": 3}, "user: Extra"),
+        ({"user": 3}, "there is no setting user; a plan has name, host"),
+        ({"stages": [{"user": 3, "seconds": 1}]}, "there is no setting stages.0.user"),
+        ({"stages": [{"rate_per_s": 1e6, "seconds": 1}]}, "stages.0.rate_per_s: .* 100000, got 1000000.0"),
+        ({"stages": [{"users": -1, "seconds": 1}]}, "stages.0.users: .* 1, got -1"),
+        ({"steps": {"of": "users", "first": 0.4, "most": 8}}, "first: expected whole users, 1 to 20000, got 0.4"),
+        ({"steps": {"first": 9, "most": 8}}, "steps rise: first is 9, and most is 8"),
+        ({"spike": {"of": "users", "calm": 1, "spike": 2.5}}, "spike: expected whole users"),
+        ({"host": "127.0.0.1:8080"}, "host: expected http://127.0.0.1:8080, got '127.0.0.1:8080'"),
+        ({"host": "http://127.0.0.1:99999"}, "host: expected http"),
+        ({"host": "grpc://:x", "transport": "grpc"}, "host: expected 127.0.0.1:8001"),
+        ({"think_s": float("inf")}, "think_s: "),
         ({"template": "bentoml"}, "go together"),
     ],
 )

@@ -45,7 +45,7 @@ def answered(gateway: RunningGateway, transport: str) -> float:
 def test_the_line_of_the_docs_has_no_failures_and_the_servers_counts(gateway: RunningGateway) -> None:
     """Eight users, of the models that are ready, as none is named."""
     before = answered(gateway, "http")
-    requests, failed, told = locust("--host", gateway.url, "-u", "8", "-r", "8", "-t", "2s")
+    requests, failed, told = locust("--host", gateway.url, "-u", "8", "-r", "8", "-t", "1s")
     assert requests > 8, told
     assert failed == 0, told
     assert answered(gateway, "http") - before == requests

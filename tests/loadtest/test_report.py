@@ -13,7 +13,10 @@ from loadtest.comparison import comparison_of
 from loadtest.knee import knee_of
 from loadtest.record import Record, Stage
 from loadtest.report import html_of
+from loadtest.report.bars import NAME
+from loadtest.report.plot import Frame, Line, Mark
 from loadtest.report.scale import Scale, number, scale_for
+from loadtest.report.timelines import pieces_of
 from tests.loadtest.browser import VARIABLE, Browser, browser, program
 from tests.loadtest.simulated import latencies_of, record_of, stage_of, steps_record
 
@@ -103,6 +106,10 @@ def test_phases_lie_one_after_the_other(page: str) -> None:
         (float(x), float(width)) for x, width in re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', plot)
     ]
     assert len(bars) == 11
+    assert bars[0][0] == NAME + 6  # where nought is
+    means = [float(mean) for mean in re.findall(r"<title>[^<:]+: ([\d.]+) ms</title>", plot)]
+    seen = [width for _, width in bars]
+    assert seen == pytest.approx([max(1.5, mean * max(seen) / max(means)) for mean in means], abs=0.3)
     for (x, width), (after, _) in pairwise(bars):
         assert after == pytest.approx(x + width, abs=1.6)
     assert "decode: 2.6 ms" in plot
@@ -150,6 +157,57 @@ def test_empty_and_broken_off_records_have_a_page() -> None:
         html = html_of([found])
         Outline(html)
         assert "Nothing was recorded, or happened, for: Throughput and latency" in html
+
+
+def dots(html: str, of: str) -> list[tuple[float, float]]:
+    """The curve's points of p99, in the order in which its line has them."""
+    [plot] = re.findall(rf"<svg [^>]*><title>{of}</title>.*?</svg>", html, re.DOTALL)
+    drawn = re.search(r'<path d="([^"]+)" class="line s0"|<path class="line s0" d="([^"]+)"', plot)
+    assert drawn is not None
+    return [(float(x), float(y)) for x, y in re.findall(r"([\d.]+) ([\d.]+)", drawn[1] or drawn[2])]
+
+
+def test_the_curve_turns_back_where_the_server_gives_way() -> None:
+    """Points in the order of load: of more load and fewer answers, the line goes back to the left, and up."""
+    stages = [_stage(10, 10, 20), _stage(20, 20, 25), _stage(40, 40, 30), _stage(80, 25, 900)]
+    drawn = dots(html_of([record_of(stages)]), "Throughput and latency")
+    assert [x for x, _ in drawn[:3]] == sorted(x for x, _ in drawn[:3])
+    assert drawn[1][0] < drawn[3][0] < drawn[2][0]
+    assert drawn[3][1] == min(y for _, y in drawn)
+
+
+def test_a_capacity_is_said_first() -> None:
+    """What was found, in words, and the figures of its rate, not of another one that held."""
+    found = {"rate_per_s": 20.0, "objective": "p99<50ms", "said": "20 requests/s: 40 does not hold"}
+    record = record_of([_stage(10, 10, 20), _stage(20, 20, 45), _stage(40, 40, 900)])
+    record = record.model_copy(update={"conditions": {**record.conditions, "capacity": found}})
+    html = html_of([record])
+    assert html.index("p99&lt;50ms holds up to 20 requests/s: 40 does not hold") < html.index("<h2>Stages")
+    assert "Of stage 20" in html
+    assert "Of stage 10" in html_of([record.model_copy(update={"conditions": {}})])
+
+
+def test_the_rest_of_a_window_is_no_rate() -> None:
+    """Two requests in the 0.1 s before a run was ended are not twenty a second."""
+    stage = stage_of([np.full(5, 0.02)] * 6)
+    rest = stage.windows[0].model_copy(update={"begin_s": 6.0, "seconds": 0.1, "due": 2, "sent": 2, "answered": 2})
+    pieces = pieces_of(record_of([stage.model_copy(update={"windows": [*stage.windows, rest]})]))
+    assert [piece.per_s(lambda window: window.answered) for piece in pieces] == [5] * 6
+    short = [rest.model_copy(update={"begin_s": begin_s}) for begin_s in (0.0, 0.1)]
+    assert len(pieces_of(record_of([stage.model_copy(update={"windows": short})]))) == 2
+
+
+def test_names_of_stages_keep_to_their_room() -> None:
+    """One that is longer is cut, one at the very end is left out; the table has them whole."""
+    line = [Line("p99", [(0.0, 1.0), (100.0, 2.0)], 0)]
+    drawn = Frame.around(line, "seconds", "ms").drawn(
+        line, [Mark(0.0, "x" * 100), Mark(50.0, "short"), Mark(99, "10/s")]
+    )
+    said = re.findall(r'class="stage-name"[^>]*>([^<]*)<|stage-name">([^<]*)<', drawn)
+    cut, whole, none = ("".join(each) for each in said)
+    assert cut.endswith("…")
+    assert 10 < len(cut) < 40
+    assert (whole, none) == ("short", "")
 
 
 def knee(*stages: tuple[float, float, float]) -> tuple[str, bool] | None:

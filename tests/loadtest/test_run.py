@@ -1,5 +1,6 @@
 """Runs against servers of which the truth is known, and what becomes of a record when a part of a run ends."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,9 +19,9 @@ import pytest
 from loadtest import record as records
 from loadtest.__main__ import main
 from loadtest.commands.run import status_of
-from loadtest.images import images_from_text
+from loadtest.images import described, images_from_text
 from loadtest.plan import Plan, plan_from_values
-from loadtest.record import Percentiles, Record
+from loadtest.record import Record
 from loadtest.run import run
 from tests.gateway.serving import eventually
 from tests.loadtest.knowing import KnownServer, known_server
@@ -35,8 +36,18 @@ QUICK: dict[str, Any] = {
     "triton": "",
     "limits": {"lateness_p99_ms": 200, "generator_cpu": 1.5},  # of a machine that does other things, too
 }
-SERVICE_S = 0.5
+FULL_BYTES = 120_000
+MEDIAN_S, SIGMA = 0.050, 0.2
+QUIET_CORES = 0.4
+"""What others may use, this process among them, of a machine that is to measure 5 % of 50 ms."""
 BEGIN_S = 15.0
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[KnownServer]:
+    """One for all that need nothing of their own."""
+    with known_server("--service", "deterministic:0.010", "--workers", "infinite") as server:
+        yield server
 
 
 def plan(server: KnownServer, **values: Any) -> Plan:
@@ -80,32 +91,35 @@ def reasons(record: Record) -> str:
 def test_an_open_loop_tells_the_truth_of_a_server_that_stalls(tmp_path: Path) -> None:
     """p50 and p99 are within 5 % of what must be, by when requests were due; a closed loop would have asked less.
 
-    In one of three tries: a machine that does other things holds up the server, and who asks it.
+    Where others used the machine meanwhile p50 may be more, and no less.
     """
-    tries: list[tuple[float, float]] = []
-    while len(tries) < 3 and not any(abs(told / true - 1) < 0.05 for told, true in tries[-1:]):
-        latency, truth = through_a_stall(tmp_path)
-        assert truth[99] > 1500
-        tries.append(
-            max((latency.p50, truth[50]), (latency.p99, truth[99]), key=lambda both: abs(both[0] / both[1] - 1))
-        )
-    told, true = tries[-1]
-    assert told == pytest.approx(true, rel=0.05), tries
-
-
-def through_a_stall(folder: Path) -> tuple[Percentiles, dict[float, float]]:
-    """What a run through a stall says, and what must be, in ms."""
-    rate, seconds = 40.0, 5.0
-    with known_server("--service", f"deterministic:{SERVICE_S}", "--workers", "infinite", "--stall", "2:2") as server:
-        record = run(plan(server, stages=[{"rate_per_s": rate, "seconds": seconds}]), folder)
-        arrived_s = server.log()["arrived_s"]
-        begin_s, stall_s = server.stall()
+    rate, seconds = 60.0, 7.0
+    service = f"lognormal:{MEDIAN_S},{SIGMA}"
+    with known_server("--service", service, "--workers", "infinite", "--stall", "2.5:2") as server:
+        record = run(plan(server, stages=[{"rate_per_s": rate, "seconds": seconds}]), tmp_path)
+        log, (begin_s, stall_s) = server.log(), server.stall()
     [stage] = record.counted()
-    assert (stage.summary.due, stage.summary.answered, stage.summary.server_answered) == (200, 200, 200)
-    arrivals = np.sort(arrived_s)[-200] + evenly(rate, seconds)
-    queue = Queue(Service("deterministic", SERVICE_S), None, Stall(begin_s, stall_s))
-    assert stage.summary.latency_ms is not None
-    return stage.summary.latency_ms, percentiles_ms(sojourns_s(queue, arrivals))
+    told = stage.summary.latency_ms
+    assert (stage.summary.due, stage.summary.answered, stage.summary.server_answered) == (420, 420, 420)
+    assert told is not None
+    arrivals = np.concatenate([log["arrived_s"][:-420], log["arrived_s"][-420] + evenly(rate, seconds)])
+    queue = Queue(Service.parse(service), None, Stall(begin_s, stall_s))
+    truth = percentiles_ms(sojourns_s(queue, arrivals)[-420:])
+    assert truth[99] > 1500
+    assert 0.95 * truth[50] < told.p50 < (1.05 * truth[50] if used_by_others(record) < QUIET_CORES else np.inf)
+    assert told.p99 == pytest.approx(truth[99], rel=0.05)
+
+
+def used_by_others(record: Record) -> float:
+    """Cores of this machine, in the mean of the stage."""
+    begin_s = record.counted()[0].begin_s
+
+    def mean(name: str) -> float:
+        [series] = [series for series in record.series if series.name == name]
+        pairs = zip(series.times_s, series.values, strict=True)
+        return float(np.mean([value for at_s, value in pairs if at_s >= begin_s and value is not None]))
+
+    return mean("machine.cpu") - mean("generator.cpu") - mean("gateway.cpu")
 
 
 def test_a_closed_loop_counts_what_the_server_counts(tmp_path: Path) -> None:
@@ -118,6 +132,7 @@ def test_a_closed_loop_counts_what_the_server_counts(tmp_path: Path) -> None:
     came = record.conditions["counts"]["came"]
     assert record.invalid == []
     assert record.conditions["counts"]["counted"] == {"the gateway": came}
+    assert record.conditions["images"] == described(images_from_text(QUICK["images"], 0))
     assert f'outcome="ok",transport="http"}} {came}' in counted
     assert six.summary.due > 1.5 * three.summary.due
     assert 2 < max(window.in_flight or 0 for window in three.windows) <= 3  # not three for each process
@@ -127,42 +142,48 @@ def test_a_closed_loop_counts_what_the_server_counts(tmp_path: Path) -> None:
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
 
 
-def test_a_rate_that_cannot_be_held_is_said(tmp_path: Path) -> None:
-    """One process cannot send so much: the run is invalid, and says why."""
-    with known_server("--service", "deterministic:0.001", "--workers", "infinite") as server:
-        stages = [{"rate_per_s": 8_000, "seconds": 1}]
-        record = run(plan(server, stages=stages, max_in_flight=50, limits={}), tmp_path)
-    assert not record.is_valid
+def test_a_spike_that_cannot_be_sent_is_said(tmp_path: Path, quick: KnownServer) -> None:
+    """One process cannot send so much: the run is invalid and says why, and what was before and after stands."""
+    spike = {"calm": 20, "spike": 8_000, "calm_seconds": 1, "spike_seconds": 0.5}
+    record = run(plan(quick, spike=spike, max_in_flight=50, limits={}), tmp_path)
+    before, during, after = record.counted()
+    assert (before.name, during.name, after.name) == ("before", "spike", "after")
+    assert (before.summary.answered, after.summary.due) == (20, 20)
+    assert during.summary.failed["not_sent"] > during.summary.sent
+    assert "spike: " in reasons(record)
     assert "were sent" in reasons(record)
 
 
-def test_a_template_says_what_is_a_wrong_answer(tmp_path: Path) -> None:
-    """Status 200 is not enough; and a run that failed is invalid."""
+def test_a_template_says_what_is_a_wrong_answer(tmp_path: Path, quick: KnownServer) -> None:
+    """Status 200 is not enough; a run that failed is invalid, and quotes an answer. The photos are a folder's."""
     (tmp_path / "other.toml").write_text('path = "/v1/models/{model}/predict"\ncontains = ["results.0.boxes"]\n')
-    asked = {"template": str(tmp_path / "other.toml"), "transport": "template"}
-    with known_server("--service", "deterministic:0.010", "--workers", "infinite") as server:
-        record = run(plan(server, stages=[{"users": 1, "seconds": 1}], **asked), tmp_path / "out")
+    (tmp_path / "photos").mkdir()
+    photos = images_from_text("made:40x30+20x20x1", 0)
+    for photo in photos:
+        (tmp_path / "photos" / photo.name).write_bytes(photo.content)
+    asked = {"template": str(tmp_path / "other.toml"), "transport": "template", "images": str(tmp_path / "photos")}
+    record = run(plan(quick, stages=[{"users": 1, "seconds": 0.5}], **asked), tmp_path / "out")
     [stage] = record.counted()
     assert set(stage.summary.failed) == {"wrong_answer"}
     assert "requests failed: wrong_answer" in reasons(record)
+    assert "expected results.0.boxes in the answer, got b'{" in record.conditions["said"]["wrong_answer"]
+    assert record.conditions["images"]["sizes"] == ["20x20", "40x30"]
 
 
-def test_others_who_ask_the_same_server_are_noticed(tmp_path: Path) -> None:
+def test_others_who_ask_the_same_server_are_noticed(tmp_path: Path, quick: KnownServer) -> None:
     """Their requests are counted by the server, and the run says that its figures have their load in them."""
     [photo] = images_from_text("made:32x32x1", 0)
-    with known_server("--service", "deterministic:0.010", "--workers", "infinite") as server:
-        with in_background(plan(server, stages=[{"users": 1, "seconds": 3}]), tmp_path) as found:
-            for _ in range(5):
-                httpx.post(f"{server.url}/v1/models/known/predict", content=photo.content).raise_for_status()
-        assert "5 were somebody else's" in reasons(found[0])
+    with in_background(plan(quick, stages=[{"users": 1, "seconds": 2.5}]), tmp_path) as found:
+        for _ in range(5):
+            httpx.post(f"{quick.url}/v1/models/known/predict", content=photo.content).raise_for_status()
+    assert "5 were somebody else's" in reasons(found[0])
 
 
-def test_a_killed_generator_leaves_a_marked_record(tmp_path: Path) -> None:
+def test_a_killed_generator_leaves_a_marked_record(tmp_path: Path, quick: KnownServer) -> None:
     """One of several processes is enough."""
-    with known_server("--service", "deterministic:0.010", "--workers", "infinite") as server:
-        running = plan(server, stages=[{"users": 4, "seconds": 60}], processes=2)
-        with in_background(running, tmp_path) as found:
-            generators()[-1].kill()
+    running = plan(quick, stages=[{"users": 4, "seconds": 60}], processes=2)
+    with in_background(running, tmp_path) as found:
+        generators()[-1].kill()
     [path] = tmp_path.glob("*.json")
     record = records.read(path)
     assert record == found[0]
@@ -185,33 +206,37 @@ def command(server: KnownServer, folder: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "loadtest", "run", "--host", server.url, *given, *more]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_whatever_ends_the_run_leaves_a_marked_record_and_no_generator(tmp_path: Path, how: signal.Signals) -> None:
-    """Even SIGKILL, of which nobody is told: the record that was written last is whole, and unfinished."""
-    with known_server("--service", "deterministic:0.010", "--workers", "infinite") as server:
-        more = ("--users", "2", "--seconds", "60")
-        with subprocess.Popen(command(server, tmp_path, *more), cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-            eventually(lambda: begun(tmp_path), within_s=BEGIN_S)
-            children = psutil.Process(process.pid).children(recursive=True)
-            os.kill(process.pid, how)
-            status = process.wait(30)
-        eventually(lambda: not any(child.is_running() for child in children), within_s=5)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_whatever_ends_the_run_leaves_a_marked_record_and_no_generator(
+    tmp_path: Path, quick: KnownServer, how: signal.Signals
+) -> None:
+    """Ctrl-C, and impatiently again; and SIGKILL, of which nobody is told: what was written last is unfinished."""
+    more = ("--users", "2", "--seconds", "60")
+    with subprocess.Popen(command(quick, tmp_path, *more), cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        eventually(lambda: begun(tmp_path), within_s=BEGIN_S)
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+        process.send_signal(how)  # nothing, where it has ended
+        status = process.wait(30)
+    eventually(lambda: not any(child.is_running() for child in children), within_s=5)
     [path] = tmp_path.glob("*.json")
     record = records.read(path)
     if how is signal.SIGKILL:
         assert (record.finished, status) == (False, -signal.SIGKILL)
         assert "unfinished" in reasons(record)
     else:
-        assert (record.finished, status) == (True, 3)
+        assert record.finished
+        assert status in (3, 130, -signal.SIGINT)  # the last two where the second came when all was written
         assert record.invalid == ["interrupted"]
     assert record.counted()[0].summary.answered
 
 
-def test_the_slo_is_the_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_slo_is_the_exit_status(tmp_path: Path, quick: KnownServer, capsys: pytest.CaptureFixture[str]) -> None:
     """1 where it was broken, 0 where it held, 3 where the figures are nobody's; the record says so, too."""
-    with known_server("--service", "deterministic:0.010", "--workers", "infinite") as server:
-        more = ("--users", "1", "--seconds", "1", "--slo", "p50<1ms,errors<1%")
-        assert main(command(server, tmp_path, *more)[3:]) == 1
+    more = ("--users", "1", "--seconds", "1", "--slo", "p50<1ms,errors<1%")
+    assert main(command(quick, tmp_path, *more)[3:]) == 1
     [path] = tmp_path.glob("*.json")
     record = records.read(path)
     assert record.slo is not None
@@ -228,6 +253,7 @@ def test_the_slo_is_the_exit_status(tmp_path: Path, capsys: pytest.CaptureFixtur
     [
         (["--users", "2", "--rate", "3"], 2, "one of --users, --rate"),
         (["--slo", "p99<"], 2, "cannot be read"),
+        (["--template", "nowhere", "--host", "http://127.0.0.1:9"], 2, "no template nowhere: No such file"),
         (["nowhere.toml"], 2, "no plan nowhere.toml"),
         (["--host", "http://127.0.0.1:9"], 3, "no gateway to load at http://127.0.0.1:9"),
     ],
@@ -240,9 +266,33 @@ def test_what_cannot_be_run_is_said_at_once(
     assert said in capsys.readouterr().err
 
 
-def test_a_model_that_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_that_is_not_there_is_said(
+    tmp_path: Path, quick: KnownServer, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With those that are."""
-    with known_server("--service", "deterministic:0.010") as server:
-        assert main([*command(server, tmp_path)[3:], "--model", "balloon"]) == 3
+    assert main([*command(quick, tmp_path)[3:], "--model", "balloon"]) == 3
     assert "balloon cannot be asked" in (told := capsys.readouterr().err)
     assert "ready are: known" in told
+
+
+def test_a_disk_that_fills_up_leaves_a_marked_record(tmp_path: Path, quick: KnownServer) -> None:
+    """Here a limit of the size of files, which the samples reach first: the run ends by itself, and says of what."""
+    more = ("--users", "8", "--seconds", "60")
+    limited = ["prlimit", f"--fsize={FULL_BYTES}", *command(quick, tmp_path, *more)]
+    done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3, done.stderr
+    [path] = tmp_path.glob("*.json")
+    record = records.read(path)
+    assert record.finished
+    assert "File too large" in reasons(record)
+    assert "Traceback" not in done.stderr
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".html"}
+
+
+def test_a_folder_that_cannot_be_written_into_is_said(
+    tmp_path: Path, quick: KnownServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is sent."""
+    (tmp_path / "file").touch()
+    assert main(command(quick, tmp_path / "file" / "out")[3:]) == 2
+    assert "expected a folder that records can be written into" in capsys.readouterr().err

@@ -44,6 +44,17 @@ def test_what_was_logged_is_read_as_it_was(tmp_path: Path) -> None:
     assert np.isnan(both.rows["phases_ms"][1]).all()
 
 
+def test_the_first_failure_of_a_kind_is_quoted(tmp_path: Path) -> None:
+    """In one line, whatever the server wrote; there may be millions of it."""
+    log, reader = SampleLog(tmp_path), SampleReader(tmp_path)
+    log.add(1.0, 1.1, 1.5, "balloon", "http_500", detail="out of\nmemory\u2028model gone")
+    log.add(2.0, 2.1, 2.5, "balloon", "http_500", detail="another")
+    log.add(3.0, 3.1, 3.5, "balloon", "timeout", detail="late")
+    log.close()
+    assert reader.read().outcomes == ["http_500", "timeout"]
+    assert reader.said == {"http_500": "out of memory model gone", "timeout": "late"}
+
+
 def test_the_log_of_a_killed_process_is_read_up_to_its_last_whole_row(tmp_path: Path) -> None:
     """A row that was cut off is left out; it is read when the rest of it comes."""
     logged(tmp_path, [(0.0, 0.0, 1.0, "ok"), (1.0, 1.0, 2.0, "ok")])

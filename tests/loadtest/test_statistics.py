@@ -10,6 +10,7 @@ from loadtest.histogram import percentile_s
 from loadtest.record import Window
 from loadtest.statistics import (
     Errors,
+    Interval,
     Percentile,
     Quantity,
     Rate,
@@ -22,7 +23,7 @@ from loadtest.statistics import (
 )
 from tests.loadtest.simulated import latencies_of, pooled, quick_stage, wandering, windows_of
 
-TRIALS = 100
+TRIALS = 40
 SECONDS = 120
 PER_SECOND = 40
 
@@ -35,7 +36,7 @@ def covered(percent: float, *, memory: float, trials: int = TRIALS) -> float:
     for seed in range(trials):
         rng = np.random.default_rng(seed)
         stage = quick_stage(rng, SECONDS, PER_SECOND, median_s=median_s, spread=spread, wander=wander, memory=memory)
-        interval = interval_of(Sample.of(stage.windows), Percentile(percent), draws=200)
+        interval = interval_of(Sample.of(stage.windows), Percentile(percent), draws=150)
         assert interval is not None
         inside += interval.low <= truth <= interval.high
     return inside / trials
@@ -43,7 +44,7 @@ def covered(percent: float, *, memory: float, trials: int = TRIALS) -> float:
 
 @pytest.mark.parametrize("percent", [50, 99])
 def test_intervals_cover_the_truth_of_independent_seconds(percent: float) -> None:
-    """95 of 100 are promised; of 100 trials at least 90 %."""
+    """95 of 100 are promised; of these trials at least 90 %."""
     assert covered(percent, memory=0.0) >= 0.90
 
 
@@ -69,8 +70,8 @@ def test_intervals_are_not_wider_than_they_need() -> None:
 
 def test_rates_and_errors_cover_their_truth() -> None:
     """Poisson arrivals of 50 a second, of which 2 % fail."""
-    inside = np.zeros(2)
-    for seed in range(TRIALS):
+    inside, trials = np.zeros(2), 100
+    for seed in range(trials):
         rng = np.random.default_rng(seed)
         failed, answered = rng.poisson(1, SECONDS), rng.poisson(49, SECONDS)
         windows = [
@@ -82,7 +83,7 @@ def test_rates_and_errors_cover_their_truth() -> None:
             interval = interval_of(Sample.of(windows), quantity, draws=300)
             assert interval is not None
             inside[row] += interval.low <= truth <= interval.high
-    assert (inside / TRIALS >= 0.90).all(), inside
+    assert (inside / trials >= 0.90).all(), inside
 
 
 def test_the_value_is_the_histograms() -> None:
@@ -124,6 +125,11 @@ def test_nothing_is_said_of_nothing() -> None:
     well = interval_of(Sample.of(windows_of(latencies_of(np.random.default_rng(0), 10, 300))), Errors())
     assert well is not None
     assert [well.low, well.value, well.high] == pytest.approx([0, 0, 0.001], rel=0.01)
+    stalled = [*empty[:12], *(Window(begin_s=12 + i, seconds=1, due=5, sent=5, answered=5) for i in range(2))]
+    rate = interval_of(Sample.of(stalled), Rate())  # of most draws nothing was answered: nought is its own mirror
+    assert rate is not None
+    assert rate.low == 0 < rate.value < rate.high
+    assert interval_of(Sample.of(empty), Rate()) == Interval(0, 0, 0)
     few = windows_of(latencies_of(np.random.default_rng(0), 7, 50))
     assert interval_of(Sample.of(few), Percentile(50)) is None
     assert value_of(Sample.of(few), Percentile(50)) is not None

@@ -29,22 +29,22 @@ def verdict(measure: Simulated, seed: int = 0, current: Candidate = CURRENT) -> 
 
 
 def test_it_finds_settings_that_are_nearly_the_best() -> None:
-    """In 20 searches with 4 % noise winners are within a tenth of the best there is, and intervals have the truth."""
+    """In 12 searches with 4 % noise winners are within a tenth of the best there is, and intervals have the truth."""
     right = close = 0
-    for seed in range(20):
+    for seed in range(12):
         outcome = verdict(Simulated(seed=seed), seed)
         assert outcome.winner is not None, outcome
         truth = true_rate(outcome.winner) / true_rate(CURRENT)
         right += outcome.ratios["rate"].low <= truth <= outcome.ratios["rate"].high
         close += true_rate(outcome.winner) >= 0.9 * true_rate(BEST)
-    assert right >= 17
-    assert close >= 17
+    assert right >= 10
+    assert close >= 10
 
 
 def test_where_all_are_the_same_nothing_changes() -> None:
-    """Of 30 searches where settings make no difference, hardly one finds a winner: chance gives one in 40."""
-    winners = [verdict(Simulated(lambda _: 100.0, seed=seed), seed).winner for seed in range(30)]
-    assert sum(winner is not None for winner in winners) <= 3
+    """Of 15 searches where settings make no difference, hardly one finds a winner: chance gives one in 40."""
+    winners = [verdict(Simulated(lambda _: 100.0, seed=seed), seed).winner for seed in range(15)]
+    assert sum(winner is not None for winner in winners) <= 2
 
 
 def test_what_is_best_already_stays() -> None:
@@ -56,7 +56,7 @@ def test_what_is_best_already_stays() -> None:
 
 def test_a_drift_is_nobodys() -> None:
     """A machine that loses a third of its speed during the search makes no winner of equals."""
-    outcomes = [verdict(Simulated(lambda _: 100.0, drift=0.004, noise=0.01, seed=seed), seed) for seed in range(10)]
+    outcomes = [verdict(Simulated(lambda _: 100.0, drift=0.004, noise=0.01, seed=seed), seed) for seed in range(6)]
     assert sum(outcome.winner is not None for outcome in outcomes) <= 1
 
 
@@ -129,16 +129,16 @@ def test_whoever_holds_it_where_the_current_one_does_not_wins() -> None:
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
-    """Of 300 duels of 6 pairs with a true ratio of 1.1, 95 in 100 have it in theirs."""
+    """Of 150 duels of 6 pairs with a true ratio of 1.1, 95 in 100 have it in theirs."""
     held = 0
-    for seed in range(300):
+    for seed in range(150):
         random = np.random.default_rng(seed)
         noisy = [(110 * np.exp(0.05 * random.standard_normal()), 100 * np.exp(0.05 * random.standard_normal()))
                  for _ in range(6)]  # fmt: skip
         ratio = ratio_of([Pair(stage(a, random), stage(b, random)) for a, b in noisy], "rate")
         assert ratio is not None
         held += ratio.low <= 1.1 <= ratio.high
-    assert 0.92 <= held / 300 <= 0.98
+    assert 0.91 <= held / 150 <= 0.99
 
 
 def test_a_sample_covers_every_value() -> None:
