@@ -18,7 +18,10 @@ from vision.errors import BackendUnavailable, JetserveError
 ENDS_WITH_ITS_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-os.execvp(sys.argv[1], sys.argv[1:])
+try:
+    os.execvp(sys.argv[1], sys.argv[1:])
+except OSError as exc:
+    sys.exit(f"{sys.argv[1]} cannot be started: {exc.strerror}")
 """
 """PR_SET_PDEATHSIG, kept over exec: where the search is killed, nobody else would end it. In a process between, because
 gRPC's threads do not bear a fork."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ def adapted(text: str, environment: dict[str, str], folder: Path) -> str:
     text = text.replace("--name mine", f"--name mine --repository {environment['REPOSITORY']}")
     text = text.replace("load mine", f"load mine --triton localhost:{environment['TRITON_GRPC_PORT']}")
     # As long as it takes to see that it works, and with this environment's Locust, which is the same.
-    text = text.replace(".venv/loadtest/bin/locust", str(Path(sys.executable).with_name("locust")))
+    text = text.replace(".venv/loadtest/bin/locust", shlex.quote(str(Path(sys.executable).with_name("locust"))))
     text = text.replace("127.0.0.1:8080", f"127.0.0.1:{environment['GATEWAY_PORT']}").replace("-t 30s", "-t 3s")
     return text.replace("clients predict", f"clients predict --url http://localhost:{environment['GATEWAY_PORT']}")
 

@@ -149,7 +149,7 @@ def test_a_spike_that_cannot_be_sent_is_said(tmp_path: Path, quick: KnownServer)
     before, during, after = record.counted()
     assert (before.name, during.name, after.name) == ("before", "spike", "after")
     assert (before.summary.answered, after.summary.due) == (20, 20)
-    assert during.summary.failed["not_sent"] > during.summary.sent
+    assert during.summary.failed["not_sent"] > 0.05 * during.summary.due
     assert "spike: " in reasons(record)
     assert "were sent" in reasons(record)
 

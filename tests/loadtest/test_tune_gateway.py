@@ -1,5 +1,6 @@
 """A gateway of the search's own."""
 
+import shlex
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from tests.tiny_models import colour_contract, colour_graph, write_model
 from vision.errors import BackendUnavailable
 
 MODEL = "own_gateway"
+PYTHON = shlex.quote(sys.executable)
 
 
 @pytest.mark.triton
@@ -21,7 +23,7 @@ def test_it_is_started_with_the_settings_and_ended(triton: LocalTriton) -> None:
     """Each change of settings is another process; the same settings are not; after the end none answers."""
     write_model(triton.repository, MODEL, colour_contract(), colour_graph())
     triton.load(MODEL)
-    with no_settings(), OwnGateway(f"{sys.executable} -m gateway", triton.address, MODEL) as gateway:
+    with no_settings(), OwnGateway(f"{PYTHON} -m gateway", triton.address, MODEL) as gateway:
         gateway.serve(Candidate(workers=1, permits=4))
         assert "gateway_permits 4.0" in httpx.get(f"{gateway.url}/metrics").text
         first = gateway._process
@@ -37,9 +39,20 @@ def test_it_is_started_with_the_settings_and_ended(triton: LocalTriton) -> None:
 
 def test_a_command_that_serves_nothing_is_told(triton: LocalTriton) -> None:
     """With what it said."""
-    command = f"{sys.executable} -c 'raise SystemExit(\"not today\")'"
+    command = f"{PYTHON} -c 'raise SystemExit(\"not today\")'"
     with OwnGateway(command, triton.address, MODEL) as gateway, pytest.raises(BackendUnavailable, match="not today"):
         gateway.serve(Candidate(workers=1, permits=4))
+
+
+def test_a_command_that_is_none_is_told_on_a_line(triton: LocalTriton) -> None:
+    """No traceback of what starts it."""
+    with (
+        OwnGateway("no-such-gateway --now", triton.address, MODEL) as gateway,
+        pytest.raises(BackendUnavailable) as told,
+    ):
+        gateway.serve(Candidate(workers=1, permits=4))
+    assert "no-such-gateway cannot be started: No such file or directory" in told.value.detail
+    assert "Traceback" not in told.value.detail
 
 
 def test_it_ends_with_a_search_that_is_killed(triton: LocalTriton) -> None:
@@ -50,7 +63,7 @@ def test_it_ends_with_a_search_that_is_killed(triton: LocalTriton) -> None:
 import sys, time
 from loadtest.tune.candidate import Candidate
 from loadtest.tune.gateway_process import OwnGateway
-gateway = OwnGateway(sys.executable + " -m gateway", {triton.address!r}, {MODEL!r})
+gateway = OwnGateway({PYTHON + " -m gateway"!r}, {triton.address!r}, {MODEL!r})
 gateway.serve(Candidate(workers=1))
 print(gateway.url, flush=True)
 time.sleep(60)

@@ -21,7 +21,7 @@ from vision.serving import ServingSettings
 
 pytestmark = [pytest.mark.triton, pytest.mark.anyio]
 
-NAME = "tuned"
+NAME = "set_otherwise"
 PUBLISHED = ServingSettings(instances=1, threads=1, preferred_batch=(4,), queue_delay_us=0)
 """Triton fills in the largest batch."""
 PHOTO = encoded(40, 30)
