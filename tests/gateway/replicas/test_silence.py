@@ -1,0 +1,111 @@
+"""A Triton that says nothing: stopped, or only busy."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from clients.triton import TritonClient
+from gateway.listing import listed
+from tests.gateway.replicas.fakes import PHOTO, Frozen, asking, before, is_up, models, retries, statuses
+from tests.gateway.serving import eventually
+
+
+def test_a_hung_replica_keeps_no_request(a: Frozen, b: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without power sends no word: its requests go to others when a look has got no answer, long before
+    their deadline. The calls are not cancelled, their slots not used again, and they hold no permits."""
+    monkeypatch.setattr("gateway.replica.SILENCE_S", 0.6)
+    with before(a, b, permits=4) as gateway:
+        a.hangs, b.delay_s = True, 0.3
+        began_s = time.monotonic()
+        with asking(gateway, 4) as asked:
+            eventually(lambda: a.running == 2, within_s=5)
+            assert statuses(asked()) == {200: 4}
+        assert 0.3 < time.monotonic() - began_s < 3
+        assert (retries(gateway, "backend_unavailable"), a.running, a.cancelled) == (2, 2, 0)
+        assert not is_up(gateway, a)
+        assert gateway.service.permits.taken == 0
+        b.delay_s = 0
+        [replica] = [each for each in gateway.service.predictor._replicas.members if each.address == a.address]
+        assert (replica.triton.left, replica.tensors.slots) == (2, 0)
+        began_s = time.monotonic()
+        assert {gateway.predict("colour", PHOTO).status_code for _ in range(6)} == {200}
+        assert gateway.http.get("/v1/models").status_code == 200
+        assert time.monotonic() - began_s < 0.5
+        a.hangs = False
+        eventually(lambda: is_up(gateway, a) and replica.load == 0, within_s=5)
+        assert a.cancelled == 0
+
+
+def test_who_cannot_be_helped_by_others_waits(a: Frozen, b: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A silent replica may come back: nobody else has the model."""
+    monkeypatch.setattr("gateway.replica.SILENCE_S", 0.2)
+    b.models["colour"].state = "UNAVAILABLE"
+    with before(a, b) as gateway:
+        a.hangs = True
+        with asking(gateway, 1) as asked:
+            eventually(lambda: not is_up(gateway, a), within_s=5)
+            assert a.running == 1
+            a.hangs = False
+            assert statuses(asked()) == {200: 1}
+
+
+def test_a_busy_replica_is_not_a_silent_one(a: Frozen, b: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that answers photos and has no time to list its models stays in use."""
+    monkeypatch.setattr("gateway.replica.SILENCE_S", 0.8)
+    with before(a, b) as gateway:
+        a.listless = True
+        until_s = time.monotonic() + 2.0
+        while time.monotonic() < until_s:
+            assert gateway.predict("colour", PHOTO).status_code == 200
+            assert is_up(gateway, a)
+        eventually(lambda: not is_up(gateway, a), within_s=5)  # when nobody asks, nothing is heard
+
+
+def test_nobody_waits_for_one_that_is_away(a: Frozen, b: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That another has lost the model is said at once, and not after a look at a machine that is known to be silent."""
+    monkeypatch.setattr("gateway.replica.SILENCE_S", 0.3)
+    with before(a, b) as gateway:
+        b.hangs = True
+        eventually(lambda: not is_up(gateway, b), within_s=5)
+        a.failure = "failed to load"
+        began_s = time.monotonic()
+        assert gateway.predict("colour", PHOTO).status_code == 503
+        assert time.monotonic() - began_s < 2
+
+
+def test_a_slow_list_is_no_silence(a: Frozen, b: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repositories that take long to read always (in a bucket, say) leave no gateway without Tritons."""
+    monkeypatch.setattr("gateway.replica.SILENCE_S", 1.0)
+    a.listing_s = b.listing_s = 1.6
+    with before(a, b) as gateway:
+        listings = a.listings
+        while a.listings < listings + 2:
+            assert (is_up(gateway, a), is_up(gateway, b)) == (True, True)
+            time.sleep(0.02)
+
+
+@pytest.mark.anyio
+async def test_a_list_that_takes_long_of_one_that_is_heard_is_waited_for() -> None:
+    """Begun anew, it might never end, and what was loaded since never be known."""
+    async with Frozen(models(), listing_s=0.3) as fake, TritonClient(fake.address) as triton:
+        found = await listed(triton, 0.1, lambda: 30.0)
+        assert found is not None
+        assert [model.name for model in found] == ["colour", "spot"]
+        assert fake.listings == 1
+
+
+def test_silence_counts_from_the_last_word(a: Frozen, b: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stops in the middle of a look, after a last answer, is found out by that look, not by the next."""
+    monkeypatch.setattr("gateway.replica.SILENCE_S", 0.6)
+    with before(a, b, refresh_s=60) as gateway, ThreadPoolExecutor(1) as somebody:
+        a.listless, listings = True, a.listings
+        listing = somebody.submit(httpx.get, f"{gateway.url}/v1/models")
+        eventually(lambda: a.listings > listings, within_s=5)
+        assert {gateway.predict("colour", PHOTO).status_code for _ in range(4)} == {200}
+        a.hangs = True
+        with asking(gateway, 2) as asked:
+            assert statuses(asked()) == {200: 2}
+        assert listing.result().status_code == 200
+        assert retries(gateway, "backend_unavailable") == 1
