@@ -37,6 +37,8 @@ START_S = 60.0
 """For Locust to send its first request: it makes its photos first, and Triton's pixels."""
 END_S = 10.0
 """For Locust to end, beyond the time of its last requests."""
+LAST_S = 0.5
+"""Between the end of one of the generator's processes and that of the whole, which can say why."""
 SHORT_S = 2.0
 """The same, of a run that is invalid already."""
 SILENCE_S = 10.0
@@ -170,9 +172,9 @@ class _Run:
         self._on_progress(what, spent_s, whole_s)
         if self._stop.wait(LOOK_S):
             self._events.add("interrupted")
-        elif self._generator.status is not None:
+        elif self._generator.status is not None or ((lost := self._lost_processes()) and self._generator.wait(LAST_S)):
             self._events.add(f"the generator ended (status {self._generator.status}): {self._generator.said()}")
-        elif lost := self._lost_processes():
+        elif lost:
             self._events.add(f"{lost} of the generator's processes ended")
         elif not self._events.reasons:  # it is invalid otherwise, and more of it would be, too
             try:
