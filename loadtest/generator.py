@@ -1,7 +1,6 @@
 """Locust as a child process: it does what stands in the timetable, and writes down what came of it."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ import psutil
 
 from loadtest import timetable
 from loadtest.plan import Plan
+from loadtest.ports import free_ports
 from loadtest.timetable import Timetable
 
 LOCUSTFILE = Path(__file__).parent / "locustfile.py"
@@ -127,12 +127,6 @@ def command(plan: Plan, folder: Path, timetable_path: Path) -> list[str]:
     if plan.is_open:
         given.append("--open-loop")
     if plan.processes > 1:  # its own port: another run may go on
-        port = str(_free_port())
+        port = str(free_ports(1)[0])
         given += ["--processes", str(plan.processes), "--master-bind-port", port, "--master-port", port]
     return [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *given]
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])

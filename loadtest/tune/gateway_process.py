@@ -3,7 +3,6 @@
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from clients.gateway_sync import GatewayClient
+from loadtest.ports import free_ports
 from loadtest.tune.candidate import Candidate
 from vision.errors import BackendUnavailable, JetserveError
 
@@ -33,7 +33,7 @@ class OwnGateway:
 
     def __init__(self, command: str, triton: str, model: str) -> None:
         self._command, self._triton, self._model = shlex.split(command), triton, model
-        self._port, self._grpc_port = _free_ports()
+        self._port, self._grpc_port = free_ports(2)
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this
         self._settings: dict[str, str] = {}
@@ -98,8 +98,3 @@ class OwnGateway:
     ) -> None:
         self.end()
         self._log.close()
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
