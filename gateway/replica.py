@@ -141,8 +141,11 @@ class Replica:
         """As `TensorPath.infer`. It ends early where its Triton falls silent and another replica can answer.
 
         Raises:
-            BackendUnavailable: that, too. The call is left to end by itself, as one whose caller has gone.
+            BackendUnavailable: that, too. The call is left to end by itself, as one whose caller has gone; none is made
+                where its Triton was lost while the photos were prepared.
         """
+        if not self.is_up and self._others.can_serve(servable.name, self):
+            raise BackendUnavailable(f"{self.catalogue.away}", RETRY_AFTER_S[BackendUnavailable])
         answer = self.tensors.infer(servable, batch.array, batch.slot, phases, timeout_s=timeout_s)
         try:
             if self._others.beside(self):

@@ -1,15 +1,19 @@
 """A Triton that says nothing: stopped, or only busy."""
 
+import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
 
 from clients.triton import TritonClient
 from gateway.listing import listed
+from gateway.preparation import Batch, prepared_batches
 from tests.gateway.replicas.fakes import PHOTO, Frozen, asking, before, is_up, models, retries, statuses
 from tests.gateway.serving import eventually
+from vision.errors import BackendUnavailable
 
 
 def test_a_hung_replica_keeps_no_request(a: Frozen, b: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +98,45 @@ async def test_a_list_that_takes_long_of_one_that_is_heard_is_waited_for() -> No
         assert found is not None
         assert [model.name for model in found] == ["colour", "spot"]
         assert fake.listings == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("answers_s", [[0.05, 0.05, 0.05], [1e-9] * 20])
+async def test_a_look_waits_for_the_end_of_a_silence(answers_s: list[float]) -> None:
+    """However often Triton has answered other things before, and however little was left of its time then."""
+    graces = iter([*answers_s, 0.0])
+    async with Frozen(models(), listless=True) as fake, TritonClient(fake.address) as triton:
+        with pytest.raises(BackendUnavailable, match="did not list its models"):
+            await listed(triton, 0.2, lambda: next(graces))
+        assert fake.listings == 1
+
+
+@pytest.mark.anyio
+async def test_a_list_that_never_comes_is_asked_for_again_some_time() -> None:
+    """Of a Triton that always answers something else: whoever waits for the look is told what was known before."""
+    async with Frozen(models(), listless=True) as fake, TritonClient(fake.address) as triton:
+        began_s = time.monotonic()
+        assert await listed(triton, 0.1, lambda: 0.1) is None
+        assert 0.3 < time.monotonic() - began_s < 2
+
+
+def test_nothing_is_sent_to_one_that_was_lost_meanwhile(a: Frozen, b: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its photos were being decoded when the replica was lost: they go to the other, not into the silence."""
+    with before(a, b, refresh_s=60) as gateway:
+        a.hangs = True
+        [lost] = [each for each in gateway.service.predictor._replicas.members if each.address == a.address]
+        chosen = asyncio.Barrier(2)
+
+        async def prepared(*args: Any, **settings: Any) -> list[Batch]:
+            if lost.is_up:
+                await chosen.wait()  # one is here for each of them
+                lost.catalogue.lose(BackendUnavailable("it is silent"))
+            return await prepared_batches(*args, **settings)
+
+        monkeypatch.setattr("gateway.predictor.prepared_batches", prepared)
+        with asking(gateway, 2) as asked:
+            assert statuses(asked()) == {200: 2}
+        assert (len(a.received), a.running, retries(gateway, "backend_unavailable")) == (0, 0, 1)
 
 
 def test_silence_counts_from_the_last_word(a: Frozen, b: Frozen, monkeypatch: pytest.MonkeyPatch) -> None:
