@@ -73,7 +73,7 @@ def test_the_data_source_that_is_chosen_at_first_is_the_one_that_is_provisioned(
     """And the dashboard is where its provider looks."""
     [source] = provisioned("datasources")["datasources"]
     variables = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
-    assert list(variables) == ["datasource", "model", "gateway", "window"]
+    assert list(variables) == ["datasource", "namespace", "release", "model", "gateway", "window"]
     assert variables["datasource"]["current"]["value"] == source["uid"]
     assert source["type"] == variables["datasource"]["query"] == "prometheus"
     assert DASHBOARD["uid"] == "jetserve"

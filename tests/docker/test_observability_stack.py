@@ -67,7 +67,7 @@ def test_every_gateway_and_triton_is_found_and_answers(prometheus: RunningPromet
         targets = prometheus.get("targets")["activeTargets"]
         return Counter(target["labels"]["job"] for target in targets if target["health"] == "up")
 
-    everyone = {"gateway": 1, "triton": 2, "node": 1, "prometheus": 1}
+    everyone = {"jetserve-gateway": 1, "jetserve-triton": 2, "node": 1, "prometheus": 1}
     eventually(lambda: answering() == everyone, within_s=FOUND_S)
 
 

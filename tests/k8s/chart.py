@@ -1,5 +1,7 @@
 """The chart, rendered by helm: the objects that a release would be made of."""
 
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,6 +12,7 @@ from typing import Any
 import yaml
 from kubernetes_validate.utils import all_versions  # type: ignore[import-untyped]  # no stubs
 
+from gateway.settings import Settings, variable_of
 from tests.local_triton import ROOT
 
 HELM = Path(sys.executable).with_name("helm")
@@ -48,6 +51,7 @@ RELEASES: dict[str, tuple[str, ...]] = {
         "ingress.host=see.example.org",
         "ingress.grpc.enabled=true",
         "ingress.grpc.host=grpc.example.org",
+        r"ingress.grpc.serviceAnnotations.traefik\.ingress\.kubernetes\.io/service\.serversscheme=h2c",
         "ingress.tls[0].secretName=tls",
         "ingress.tls[0].hosts[0]=see.example.org",
     ),
@@ -80,6 +84,8 @@ FOREIGN_RELEASES: dict[str, tuple[str, ...]] = {
         "gatewayApi.enabled=true",
         "gatewayApi.parentRefs[0].name=edge",
         "gatewayApi.hostnames[0]=see.example.org",
+        "gatewayApi.grpc.enabled=true",
+        "gatewayApi.grpc.hostnames[0]=grpc.example.org",
     ),
     "monitored": (
         "monitoring.serviceMonitor.enabled=true",
@@ -114,6 +120,17 @@ def rendered(*values: str, release: str = RELEASE) -> tuple[Object, ...]:
     return tuple(document for document in yaml.safe_load_all(done.stdout) if document)
 
 
+def notes(folder: Path, *values: str) -> str:
+    """What helm says after an install, which it says to a cluster only: here as a value of an object of a copy."""
+    chart = shutil.copytree(CHART, folder / "chart")
+    (chart / "templates" / "NOTES.txt").rename(chart / "files" / "NOTES.txt")
+    (chart / "templates" / "said.yaml").write_text('said: {{ tpl (.Files.Get "files/NOTES.txt") . | toJson }}')
+    given = [part.replace("values-", f"{CHART}/values-") for part in options(values)]
+    done = helm("template", RELEASE, str(chart), "--namespace", NAMESPACE, "-s", "templates/said.yaml", *given)
+    assert done.returncode == 0, done.stderr
+    return str(yaml.safe_load(done.stdout)["said"])
+
+
 def refusal(*values: str) -> str:
     """Why helm makes nothing of these values."""
     done = helm("template", RELEASE, ".", *options(values))
@@ -141,6 +158,23 @@ def containers(spec: Object) -> list[Object]:
 
 def environment(container: Object) -> dict[str, str]:
     return {entry["name"]: entry.get("value", "") for entry in container.get("env", [])}
+
+
+def memory_needed(environment: Mapping[str, str]) -> int:
+    """Bytes at the most, of a gateway with these variables, as docs/guides/deploy.md counts them."""
+
+    def of(name: str) -> int:
+        return int(environment.get(variable_of(name), Settings.model_fields[name].default))
+
+    threads = int(environment[variable_of("decode_threads")])  # the default is as many as the node has cores
+    in_permits = (3 * of("max_pixels") + of("max_body_bytes")) * of("permits")
+    return of("workers") * (12 * of("max_pixels") * threads + in_permits)
+
+
+def memory_limit(container: Object) -> int:
+    """Bytes."""
+    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", container["resources"]["limits"]["memory"]).groups()  # type: ignore[union-attr]
+    return int(number) << {"Mi": 20, "Gi": 30}[unit]
 
 
 def selects(selector: Object, labels: Mapping[str, str]) -> bool:

@@ -16,7 +16,7 @@ import yaml
 import vision
 from gateway.settings import settings_from_environment
 from tests.gateway.serving import no_settings
-from tests.k8s.chart import Object, environment
+from tests.k8s.chart import Object, environment, memory_limit, memory_needed
 from tests.local_triton import ROOT
 
 FOLDER = ROOT / "docker" / "k8s" / "kserve"
@@ -97,6 +97,7 @@ def test_its_gateway_takes_the_settings_and_the_pod_waits_for_its_end(monkeypatc
             monkeypatch.setenv(key, value)
         settings = settings_from_environment()
     assert [settings.port, settings.grpc_port] == [port["containerPort"] for port in gateway["ports"]]
+    assert memory_needed(environment(gateway)) < memory_limit(gateway)
     waits_s = int(triton["lifecycle"]["preStop"]["exec"]["command"][1])
     assert waits_s >= settings.drain_s + 2 * settings.deadline_s
     predictor = _object("inferenceservice.yaml")["spec"]["predictor"]

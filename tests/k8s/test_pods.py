@@ -14,10 +14,13 @@ from tests.gateway.serving import no_settings
 from tests.k8s.chart import (
     CHART,
     FOREIGN_RELEASES,
+    NAMESPACE,
     RELEASE,
     RELEASES,
     containers,
     environment,
+    memory_limit,
+    memory_needed,
     of_kind,
     pods,
     rendered,
@@ -66,7 +69,7 @@ def test_a_port_of_a_service_is_a_port_of_its_pods_container(name: str) -> None:
 def test_prometheus_finds_each_service_once() -> None:
     """Its operator goes by labels of Services and names of their ports; the alerts know it by its job's name."""
     for layout in ("split", "colocated"):
-        objects = rendered(*FOREIGN_RELEASES["monitored"], f"layout={layout}")
+        objects = rendered(*FOREIGN_RELEASES["monitored"], *RELEASES["ingress"], f"layout={layout}")
         services = of_kind(objects, "Service")
         for monitor in of_kind(objects, "ServiceMonitor"):
             [taken] = [one for one in services if selects(monitor["spec"]["selector"], one["metadata"]["labels"])]
@@ -75,11 +78,15 @@ def test_prometheus_finds_each_service_once() -> None:
             [endpoint] = monitor["spec"]["endpoints"]
             assert endpoint["port"] in ports
             job = monitor["metadata"]["name"].rpartition("-")[2]
-            assert {"targetLabel": "job", "replacement": job} in endpoint["relabelings"]
+            assert endpoint["relabelings"] == [
+                {"targetLabel": "job", "replacement": f"jetserve-{job}"},
+                {"targetLabel": "namespace", "replacement": NAMESPACE},
+                {"targetLabel": "release", "replacement": RELEASE},
+            ]
             dropped = [rule["regex"] for rule in endpoint.get("metricRelabelings", [])]
             assert dropped == (["gateway_.*_created"] if job == "gateway" else [])  # as prometheus.yml has it
             alerts = (ROOT / "docker" / "observability" / "prometheus" / "rules" / "alerts.yml").read_text()
-            assert f'up{{job="{job}"}}' in alerts
+            assert f'up{{job="jetserve-{job}"}}' in alerts
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -165,6 +172,18 @@ def test_a_gateways_settings_are_settings_with_values_that_it_takes(name: str, m
             assert spec["terminationGracePeriodSeconds"] >= settings.drain_s + 2 * settings.deadline_s + 5
             assert settings.drain_s > 0
     assert found == 1
+
+
+@pytest.mark.parametrize("name", ["default", "jetson", "gpu", "daemonset", "colocated", "sample", "hostpath", "s3"])
+def test_a_gateway_has_memory_for_what_it_takes(name: str) -> None:
+    """The largest photos that it accepts, in every thread and permit at once, on a node of any size: none kills it."""
+    [gateway] = [
+        container
+        for _, _, spec in pods(rendered(*RELEASES[name]))
+        for container in spec["containers"]
+        if container["name"] == "gateway"
+    ]
+    assert memory_needed(environment(gateway)) < memory_limit(gateway)
 
 
 def test_the_chart_knows_every_setting_but_those_that_it_decides() -> None:
@@ -277,3 +296,17 @@ def test_the_adapters_example_has_the_metric_that_is_scaled_on() -> None:
 def _has(workload: object, name: str) -> bool:
     spec = workload["spec"]["template"]["spec"]  # type: ignore[index]  # an object of the chart
     return any(container["name"] == name for container in spec["containers"])
+
+
+@pytest.mark.parametrize("name", ["jetson", "gpu", "placed"])
+def test_the_test_runs_where_a_gateway_may_run(name: str) -> None:
+    """Its image is the gateway's, for that processor or brought to those nodes."""
+    placed = ("gateway.nodeSelector.disk=fast", "gateway.tolerations[0].operator=Exists", "triton.nodeSelector.a=b")
+    by_name = {
+        metadata["labels"]["app.kubernetes.io/component"]: spec
+        for _, metadata, spec in pods(rendered(*(placed if name == "placed" else RELEASES[name])))
+    }
+    front = by_name.get("gateway") or by_name["server"]
+    for key in ("nodeSelector", "tolerations", "affinity"):
+        assert by_name["test"].get(key) == front.get(key)
+    assert ("nodeSelector" in front) == (name != "gpu")

@@ -30,6 +30,8 @@ from tests.ports import free_ports
 from tests.tiny_models import colour_contract
 
 USERS = 8
+START_S, SOON_S, DRAIN_S = 60.0, 20.0, 5.0
+"""A gateway drains for longer than a busy machine stands still: who has not heard of it by then is cut off."""
 PHOTO = encoded(40, 40)
 HEADERS = {"content-type": "image/jpeg"}
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -149,7 +151,7 @@ def successor(triton: FakeTriton) -> Iterator[tuple[int, int]]:
     """The ports, HTTP's and gRPC's, of the one that takes over."""
     [grpc_port] = free_ports(1)
     with process(triton=triton.address, grpc_port=grpc_port) as (_, url):
-        eventually(lambda: _ready(url), within_s=20)
+        eventually(lambda: _ready(url), within_s=START_S)
         yield _port(url), grpc_port
 
 
@@ -161,20 +163,20 @@ def test_a_rolling_update_loses_no_request(triton: FakeTriton, successor: tuple[
     """
     [old_port] = free_ports(1)
     with (
-        process(triton=triton.address, drain_s=1.5, workers=workers, grpc_port=old_port) as (old, old_url),
+        process(triton=triton.address, drain_s=DRAIN_S, workers=workers, grpc_port=old_port) as (old, old_url),
         service(_port(old_url)) as (endpoints, port),
         service(old_port) as (grpc_endpoints, grpc_port),
     ):
-        eventually(lambda: _ready(old_url), within_s=20)
+        eventually(lambda: _ready(old_url), within_s=START_S)
         with users(port, grpc_port) as outcomes:
-            eventually(lambda: min(outcomes["HTTP 200"], outcomes["gRPC OK"]) > 30, within_s=20)
+            eventually(lambda: min(outcomes["HTTP 200"], outcomes["gRPC OK"]) > 30, within_s=SOON_S)
             old.send_signal(signal.SIGTERM)
             before = outcomes.total()
-            eventually(lambda: outcomes.total() > before + 50, within_s=10)  # which the old one still answers
+            eventually(lambda: outcomes.total() > before + 50, within_s=SOON_S)  # which the old one still answers
             endpoints.endpoint, grpc_endpoints.endpoint = successor
-            eventually(lambda: old.poll() is not None, within_s=20)
+            eventually(lambda: old.poll() is not None, within_s=SOON_S)
             after = outcomes.copy()
-            eventually(lambda: min((outcomes - after)[of] for of in ("HTTP 200", "gRPC OK")) > 20, within_s=10)
+            eventually(lambda: min((outcomes - after)[of] for of in ("HTTP 200", "gRPC OK")) > 20, within_s=SOON_S)
     assert set(outcomes) == {"HTTP 200", "gRPC OK"}, outcomes
 
 
@@ -187,7 +189,7 @@ def test_a_stream_of_grpc_stays_on_a_connection_that_calls_have_left(fake: FakeT
             time.sleep(0.1)
 
     with running_gateway(fake.address, drain_s=0.3) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
-        eventually(lambda: _ready(gateway.url), within_s=10)
+        eventually(lambda: _ready(gateway.url), within_s=START_S)
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         answers = list(stub.ModelStreamInfer(frames(), timeout=20))
     assert [answered.error_message for answered in answers] == [""] * 10
@@ -207,7 +209,7 @@ def test_one_that_drains_answers_is_ready_for_nobody_and_ends_when_it_is_told_ag
         process(triton=fake.address, drain_s=60, workers=workers, grpc_port=port) as (started, url),
         ThreadPoolExecutor(1) as threads,
     ):
-        eventually(lambda: _ready(url), within_s=20)
+        eventually(lambda: _ready(url), within_s=START_S)
         with (
             httpx.Client(base_url=url) as caller,
             streaming(url, "colour") as stream,
@@ -217,15 +219,17 @@ def test_one_that_drains_answers_is_ready_for_nobody_and_ends_when_it_is_told_ag
             assert "connection" not in caller.get("/health/live").headers
             assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == SERVING
             started.send_signal(signal.SIGTERM)
-            eventually(lambda: httpx.get(f"{url}/health/ready").status_code == 503, within_s=5)
-            eventually(lambda: httpx.get(f"{url}/v2/health/ready").status_code == 503, within_s=5)
-            eventually(lambda: health.Check(health_pb2.HealthCheckRequest(), timeout=5).status != SERVING, within_s=5)
-            eventually(lambda: _predicted(caller).headers.get("connection") == "close", within_s=5)
+            eventually(lambda: httpx.get(f"{url}/health/ready").status_code == 503, within_s=SOON_S)
+            eventually(lambda: httpx.get(f"{url}/v2/health/ready").status_code == 503, within_s=SOON_S)
+            eventually(
+                lambda: health.Check(health_pb2.HealthCheckRequest(), timeout=5).status != SERVING, within_s=SOON_S
+            )
+            eventually(lambda: _predicted(caller).headers.get("connection") == "close", within_s=SOON_S)
             stream.send(PHOTO)
             assert answer(stream)["model"] == "colour"
             fake.delay_s = 0.5
             slow = threads.submit(_predicted, httpx.Client(base_url=url))
-            eventually(lambda: fake.running, within_s=5)
+            eventually(lambda: fake.running, within_s=SOON_S)
             started.send_signal(signal.SIGTERM)
             with pytest.raises(ConnectionClosed) as closed:
                 stream.recv(15)

@@ -18,10 +18,14 @@ from tests.k8s.chart import (
     Object,
     helm,
     options,
+    pods,
     refusal,
     rendered,
+    selects,
     versions,
 )
+
+ATTACHED = ("gatewayApi.enabled=true", "gatewayApi.parentRefs[0].name=edge")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,6 +87,11 @@ def test_the_pod_to_copy_models_with_is_valid_and_finds_the_claim() -> None:
         kubernetes_validate.validate(pod, version, strict=True)
     [claim] = [found for found in rendered(release="jetserve") if found["kind"] == "PersistentVolumeClaim"]
     assert pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    [near] = pod["spec"]["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    labels = {name: metadata["labels"] for name, metadata, _ in pods(rendered(release="jetserve"))}
+    assert [name for name in labels if selects(near["podAffinityTerm"]["labelSelector"], labels[name])] == [
+        "jetserve-triton"
+    ]
     [container] = pod["spec"]["containers"]
     assert container["image"] == f"jetserve/builder:{vision.__version__}"
     assert pod["spec"]["securityContext"]["runAsUser"] == 10001
@@ -123,6 +132,9 @@ def test_a_misspelt_value_is_refused_by_name(value: str, named: str) -> None:
         (("ingress.enabled=true",), "ingress.host is empty"),
         (("ingress.enabled=true", "ingress.host=a", "ingress.grpc.enabled=true"), "ingress.grpc.host"),
         (("gatewayApi.enabled=true",), "gatewayApi.parentRefs"),
+        ((*ATTACHED, "gatewayApi.grpc.enabled=true"), "one kind of route"),
+        ((*ATTACHED, "gatewayApi.grpc.enabled=true", "gatewayApi.hostnames={a}"), "one kind of route"),
+        ((*ATTACHED, "gatewayApi.hostnames={a,b}", "gatewayApi.grpc.hostnames={c,b}"), "b is HTTP's"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_with_what_to_do(values: tuple[str, ...], said: str) -> None:
@@ -134,8 +146,10 @@ def test_the_schema_has_every_value_and_no_other() -> None:
     """So that nothing is documented and refused, or taken and nowhere described."""
     schema = json.loads((CHART / "values.schema.json").read_text())
     schema["properties"].pop("global")  # Helm's own
-    schema["properties"]["gateway"]["properties"]["settings"]["properties"] = {}
+    settings = schema["properties"]["gateway"]["properties"]["settings"]["properties"]
     values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert settings.keys() > values["gateway"].pop("settings").keys()
+    schema["properties"]["gateway"]["properties"].pop("settings")
     assert _names(schema) == _keys(values, schema)
 
 

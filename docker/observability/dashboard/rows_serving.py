@@ -2,15 +2,22 @@
 
 from panel import Panel, Query, Row
 
-HERE = 'instance=~"$gateway"'
-MODEL = 'model=~"$model"'
-BOTH = f"{HERE}, {MODEL}"
+RELEASE = 'namespace=~"$namespace", release=~"$release"'
+HERE = f'{RELEASE}, instance=~"$gateway"'
+MODEL = f'{RELEASE}, model=~"$model"'
+BOTH = f'{HERE}, model=~"$model"'
 FAULTS = "internal|backend_failure|backend_unavailable|model_not_ready|deadline_exceeded"
 FAILED = f'{BOTH}, outcome=~"{FAULTS}"'
 ANSWERABLE = f'{BOTH}, outcome=~"ok|{FAULTS}"'
 REFUSED = f'{BOTH}, outcome=~"overloaded|rate_limited"'
 WHOLE = f'{BOTH}, phase="total"'
 PHASES = f'{BOTH}, phase!="total"'
+
+
+def firing(labels: str = 'alertstate="firing"') -> str:
+    """The project's alerts that fire, with those about no release, of disks for instance; and nobody else's."""
+    own = f'ALERTS{{{labels}, product="jetserve"'
+    return f'{own}, {RELEASE}}} or {own}, release=""}}'
 
 
 def rate(metric: str, labels: str, by: str = "") -> str:
@@ -55,8 +62,8 @@ NOW = Row(
             "How many answer when Prometheus asks them.",
             "none",
             (
-                Query('sum(up{job="gateway"}) or vector(0)', "gateways"),
-                Query('sum(up{job="triton"}) or vector(0)', "Tritons"),
+                Query(f'sum(up{{job="jetserve-gateway", {RELEASE}}}) or vector(0)', "gateways"),
+                Query(f'sum(up{{job="jetserve-triton", {RELEASE}}}) or vector(0)', "Tritons"),
             ),
             "stat",
             4,
@@ -66,8 +73,14 @@ NOW = Row(
             "Models that every gateway can ask, and those that none or only some can.",
             "none",
             (
-                Query(f"count(min by (model) (gateway_model_ready{{{BOTH}}}) == 1) or vector(0)", "ready"),
-                Query(f"count(min by (model) (gateway_model_ready{{{BOTH}}}) == 0) or vector(0)", "not ready"),
+                Query(
+                    f"count(min by (namespace, release, model) (gateway_model_ready{{{BOTH}}}) == 1) or vector(0)",
+                    "ready",
+                ),
+                Query(
+                    f"count(min by (namespace, release, model) (gateway_model_ready{{{BOTH}}}) == 0) or vector(0)",
+                    "not ready",
+                ),
             ),
             "stat",
             4,
@@ -76,7 +89,7 @@ NOW = Row(
             "Alerts",
             "Alerts that fire. What each means and what to do: docs/12-watching.md.",
             "none",
-            (Query('count(ALERTS{alertstate="firing"}) or vector(0)', "firing"),),
+            (Query(f"count({firing()}) or vector(0)", "firing"),),
             "stat",
             4,
             bad_from=1,
@@ -93,8 +106,8 @@ PROMISES = Row(
             "How many times faster than the objective allows requests fail. Above 14.4 in an hour somebody is woken.",
             "none",
             (
-                Query(f"model:availability:burn1h{{{MODEL}}}", "{{model}} 1 h"),
-                Query(f"model:availability:burn6h{{{MODEL}}}", "{{model}} 6 h"),
+                Query(f"model:availability:burn1h{{{MODEL}}}", "{{model}} 1 h {{namespace}} {{release}}"),
+                Query(f"model:availability:burn6h{{{MODEL}}}", "{{model}} 6 h {{namespace}} {{release}}"),
             ),
             bad_from=14.4,
         ),
@@ -103,8 +116,8 @@ PROMISES = Row(
             "The same for answers that take longer than the threshold.",
             "none",
             (
-                Query(f"model:latency:burn1h{{{MODEL}}}", "{{model}} 1 h"),
-                Query(f"model:latency:burn6h{{{MODEL}}}", "{{model}} 6 h"),
+                Query(f"model:latency:burn1h{{{MODEL}}}", "{{model}} 1 h {{namespace}} {{release}}"),
+                Query(f"model:latency:burn6h{{{MODEL}}}", "{{model}} 6 h {{namespace}} {{release}}"),
             ),
             bad_from=14.4,
         ),
@@ -112,7 +125,7 @@ PROMISES = Row(
             "Alerts that fire",
             "By name, with what they are about.",
             "none",
-            (Query('ALERTS{alertstate="firing"}', "{{alertname}}"),),
+            (Query(firing(), "{{alertname}}"),),
             "table",
         ),
     ),
@@ -206,7 +219,12 @@ TIME = Row(
             "Slow answers",
             "Share of the answers that take longer than jetserve:latency:threshold, in five minutes.",
             "percentunit",
-            (Query(f"model:answers_slow:rate5m{{{MODEL}}} / model:answers:rate5m{{{MODEL}}}", "{{model}}"),),
+            (
+                Query(
+                    f"model:answers_slow:rate5m{{{MODEL}}} / model:answers:rate5m{{{MODEL}}}",
+                    "{{model}} {{namespace}} {{release}}",
+                ),
+            ),
             width=12,
             most=1,
             bad_from=0.01,

@@ -58,6 +58,9 @@ def queries() -> list[str]:
     ]
 
 
-def asked(expression: str, window: str) -> str:
-    """The expression as Grafana sends it with every model and gateway chosen."""
-    return expression.replace("$model", ".*").replace("$gateway", ".*").replace("$window", window)
+def asked(expression: str, window: str, release: str = ".*") -> str:
+    """The expression as Grafana sends it with everything chosen, or one release alone."""
+    chosen = {"$model": ".*", "$gateway": ".*", "$namespace": ".*", "$release": release, "$window": window}
+    for variable, value in chosen.items():
+        expression = expression.replace(variable, value)
+    return expression

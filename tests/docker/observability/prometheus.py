@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +52,13 @@ def compose_command(service: str) -> list[str]:
 
 
 @contextmanager
-def running_prometheus(folder: Path, targets: Mapping[str, str]) -> Iterator[RunningPrometheus]:
-    """Prometheus with each job's target in place of the name that DNS would be asked for."""
+def running_prometheus(
+    folder: Path, targets: Mapping[str, str], more: Sequence[Mapping[str, Any]] = ()
+) -> Iterator[RunningPrometheus]:
+    """Prometheus with each job's target in place of the name that DNS is asked for; jobs without one are left out.
+
+    `more` are scrape configurations beside the project's own.
+    """
     shutil.copytree(PROMETHEUS, folder / "etc")
     path = folder / "etc" / "prometheus.yml"
     configuration = yaml.safe_load(path.read_text())
@@ -61,10 +66,12 @@ def running_prometheus(folder: Path, targets: Mapping[str, str]) -> Iterator[Run
     [port] = free_ports(1)
     for rules in (folder / "etc" / "rules").iterdir():
         rules.write_text(re.sub(r"^ *interval: .*\n", "", rules.read_text(), flags=re.MULTILINE))
-    assert {job["job_name"] for job in configuration["scrape_configs"]} == {*targets, "prometheus"}
-    for job in configuration["scrape_configs"]:
-        job.pop("dns_sd_configs", None)
-        job["static_configs"] = [{"targets": [targets.get(job["job_name"], f"127.0.0.1:{port}")]}]
+    own = {job["job_name"]: job for job in configuration["scrape_configs"]}
+    where = {**targets, "prometheus": f"127.0.0.1:{port}"}
+    for name, target in where.items():
+        own[name].pop("dns_sd_configs", None)
+        own[name]["static_configs"] = [{"targets": [target]}]
+    configuration["scrape_configs"] = [*(own[name] for name in where), *more]
     path.write_text(yaml.safe_dump(configuration))
     options = [option for option in compose_command("prometheus") if option.startswith("--storage.tsdb.retention")]
     command = [

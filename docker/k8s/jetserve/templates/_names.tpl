@@ -61,6 +61,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- default (printf "%s-models" (include "jetserve.fullname" .)) .Values.models.claim.existing -}}
 {{- end -}}
 
+{{/* By `job` the alerts know it; `namespace` (the operator sets it by itself, unless it is told otherwise) and `release` keep
+     releases apart that one Prometheus watches. */}}
+{{- define "jetserve.relabelings" -}}
+- {targetLabel: job, replacement: jetserve-{{ .job }}}
+- {targetLabel: namespace, replacement: {{ .root.Release.Namespace | quote }}}
+- {targetLabel: release, replacement: {{ .root.Release.Name | quote }}}
+{{- end -}}
+
 {{/* What a schema cannot say. */}}
 {{- define "jetserve.check" -}}
 {{- $v := .Values -}}
@@ -93,5 +101,15 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 {{- if and $v.gatewayApi.enabled (not $v.gatewayApi.parentRefs) -}}
 {{- fail "gatewayApi.parentRefs is empty: which Gateway is it to be attached to?" -}}
+{{- end -}}
+{{- with $v.gatewayApi -}}
+{{- if and .enabled .grpc.enabled (or (empty .hostnames) (empty .grpc.hostnames)) -}}
+{{- fail "gatewayApi.grpc: a listener takes one kind of route for a name; give gatewayApi.hostnames and, others, gatewayApi.grpc.hostnames" -}}
+{{- end -}}
+{{- range .grpc.hostnames -}}
+{{- if has . $v.gatewayApi.hostnames -}}
+{{- fail (printf "gatewayApi.grpc.hostnames: %s is HTTP's; a listener takes one kind of route for a name" .) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
