@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from loadtest.record import Record
 
-FREE = {"name", "host", "gateway", "triton", "slo", "seed"}
-"""Of the plan: where the load went, what it was called and how its dice fell may differ, what it was may not."""
+FREE = {"name", "host", "headers", "gateway", "triton", "slo", "seed"}
+"""Of the plan: where the load went, whose it was, what it was called and how its dice fell may differ, what it was may
+not."""
 NOTHING = "nothing"
 SHOWN = 5
 MADE = "made:"

@@ -1,7 +1,7 @@
 """A record while it is made: what is known so far, put together whenever it is written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from loadtest.watching import Look, figures_of
 
 UNFINISHED = "unfinished: the run had not ended when this was written"
 WARM_UP = "warm-up"
+MOMENT_S = 1e-3
 
 
 @dataclass
@@ -40,6 +41,9 @@ class Draft:
     throttled: Mapping[str, int] = field(default_factory=dict)
     server_answered: int | None = None
     """Well, in the whole run."""
+
+    def __post_init__(self) -> None:
+        self._planned_s = {load.label: load.seconds for load in self.plan.loads()}
 
     def record(self, samples: Samples, now_s: float, *, finished: bool) -> Record:
         """All that is known now."""
@@ -77,10 +81,11 @@ class Draft:
 
     def _stage(self, entry: Entry, samples: Samples, now_s: float) -> Stage:
         counts = entry.name != WARM_UP and entry.name not in self.cut
+        entry = entry if counts else self._sent(entry, samples)
         stage = stage_from_samples(entry, samples, self.began_s, now_s, self.plan.window_s, counts=counts)
         end_s = stage.begin_s + stage.seconds
         stage = _with_summary(
-            stage,
+            stage.model_copy(update={"cut": stage.seconds < self._planned_s.get(entry.name, 0.0) - MOMENT_S}),
             joules=joules(self.collected, stage.begin_s, end_s),
             answered_per_s=ended_between(samples, entry.begin_s, entry.begin_s + stage.seconds)
             / max(1e-9, stage.seconds),
@@ -90,6 +95,13 @@ class Draft:
             return stage
         told = {name: model.model_copy(update=figures_of(before, after, name)) for name, model in stage.models.items()}
         return stage.model_copy(update={"models": told})
+
+    def _sent(self, entry: Entry, samples: Samples) -> Entry:
+        """Of a warm-up, from its first request on: before that the generator was starting."""
+        due_s = samples.rows["due_s"]
+        if entry.name != WARM_UP or not len(due_s):
+            return entry
+        return replace(entry, begin_s=max(entry.begin_s, float(due_s.min())))
 
     def _problems(self, stage: Stage) -> list[str]:
         busiest = self.collected.between("generator.busiest", stage.begin_s, stage.begin_s + stage.seconds)

@@ -7,10 +7,12 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
 from loadtest import timetable
+from loadtest.headers import Headers, handed_over
 from loadtest.plan import Plan
 from loadtest.ports import free_ports
 from loadtest.timetable import Timetable
@@ -23,20 +25,36 @@ KEPT_LINES = 40
 class Generator:
     """Runs from the beginning until `stop`; it ends with this process, whatever happens to it."""
 
-    def __init__(self, plan: Plan, folder: Path, first: Timetable) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        first: Timetable,
+        headers: Headers = MappingProxyType({}),
+        *,
+        stays: bool = False,
+    ) -> None:
+        """With `stays` it waits for another timetable where one is over."""
+        self.stays = stays
         self.folder = folder
         self._timetable = folder / "timetable.json"
         self.change(first)
         theirs, self._ours = os.pipe()
         os.set_blocking(theirs, False)
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own arguments, and no shell
-                command(plan, folder, self._timetable),
-                stdin=theirs,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C is for this process, which ends the other
-            )
+            with handed_over(headers) as secrets:
+                self._process = subprocess.Popen(  # noqa: S603 - our own arguments, and no shell
+                    [
+                        *command(plan, folder, self._timetable),
+                        *("--headers-from", str(secrets.fileno())),
+                        *(["--stays"] if stays else []),
+                    ],
+                    stdin=theirs,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    pass_fds=[secrets.fileno()],
+                    start_new_session=True,  # Ctrl-C is for this process, which ends the other
+                )
         finally:
             os.close(theirs)
         self._stopped = False
@@ -56,6 +74,10 @@ class Generator:
     def change(self, now: Timetable) -> None:
         """What it is to do from now on."""
         timetable.write(self._timetable, now)
+
+    def is_through(self, now: Timetable) -> bool:
+        """Whether all that a timetable asked for is answered and written down, of one that stays."""
+        return now.end_s is not None and timetable.through(self.folder) == now.end_s
 
     def processes(self) -> list[psutil.Process]:
         """All that belong to it."""

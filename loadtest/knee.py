@@ -27,7 +27,7 @@ def knee_of(stages: Sequence[Stage]) -> Knee | None:
     load and which was answered at least 95 % of what was due. So it depends on no curve that is fitted, and says of a
     real stage what it measured.
     """
-    measured = [stage for stage in stages if stage.summary.due]
+    measured = [stage for stage in stages if stage.summary.due and stage.has_rates]
     rising = sorted(measured, key=load_of)
     if len({load_of(stage) for stage in rising}) < LEAST_STAGES:
         return None

@@ -19,9 +19,10 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from loadtest.headers import Headers, Hider
 from loadtest.shapes import ByTimetable
 from loadtest.users import loops, options
-from loadtest.users.session import Session
+from loadtest.users.session import Session, headers_of
 from vision.errors import JetserveError
 
 LOOK_S = 0.1
@@ -75,10 +76,12 @@ def _add_options(parser: LocustArgumentParser) -> None:
 def _prepare(environment: Environment, **_: Any) -> None:
     given = environment.parsed_options
     assert given is not None  # noqa: S101 - Locust's command line has been read
+    headers: Headers = {}
     try:
-        session = Session(environment, given)
+        headers = headers_of(given)
+        session = Session(environment, given, headers)
     except (JetserveError, OSError) as exc:
-        sys.stderr.write(f"loadtest: {exc}\n")
+        sys.stderr.write(f"loadtest: {Hider(headers)(str(exc))}\n")  # which becomes a part of the record
         sys.stderr.flush()
         os._exit(2)  # Locust would go on, or wait for its other processes
     sessions[environment] = session
@@ -123,7 +126,9 @@ def _look(environment: Environment, session: Session) -> None:
         if session.options.ends_with_stdin and _is_alone():
             session.end()
             os._exit(3)
-        if session.is_over and not told and not isinstance(environment.runner, MasterRunner):
+        if session.options.stays:
+            session.tell_through()
+        elif session.is_over and not told and not isinstance(environment.runner, MasterRunner):
             told = True
             session.end()
             _tell_idle(environment, session)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer, model_validator
 
-from clients.addresses import DEFAULT_URL
-from loadtest import images
+from clients.addresses import DEFAULT_TRITON, DEFAULT_URL, tritons_from_text
+from loadtest import headers, images
 from loadtest.load import Load, Positive, Spike, Steps, named, one_kind
 from vision.errors import InvalidArgument
 
@@ -57,6 +57,8 @@ class Plan(BaseModel):
     """An URL; of gRPC and Triton host:port."""
     transport: Literal["http", "grpc", "triton", "template"] = "http"
     template: str | None = None
+    headers: dict[str, SecretStr] = {}
+    """Of every request to `host`; a value may be `Bearer {env:TOKEN}` or `{file:/run/secrets/key}`."""
     models: dict[str, Positive] = {}
     """Weights by name; none is every model that is ready."""
     images: str = images.DEFAULT
@@ -76,7 +78,8 @@ class Plan(BaseModel):
     gateway: str | None = None
     """Its URL, where `host` is another; its /metrics are read. "" asks nobody."""
     triton: str | None = None
-    """host:port of a Triton whose statistics are read."""
+    """host:port of a Triton whose statistics are read, of several with commas between, or `dns:///NAME:PORT` for every
+    address that a name has when the run begins. "" asks nobody."""
 
     @model_validator(mode="after")
     def _has_one_shape(self) -> Self:
@@ -91,7 +94,28 @@ class Plan(BaseModel):
         _check_address(self.host, is_url=self.transport in ("http", "template"))
         if (self.transport == "template") != (self.template is not None):
             raise ValueError('transport = "template" and template = "FILE" go together')
+        self._check_headers()
+        try:
+            tritons_from_text(self.triton or DEFAULT_TRITON)
+        except ValueError as exc:
+            raise ValueError(f"triton: {exc}") from exc
         return self
+
+    @field_serializer("headers")
+    def _without_secrets(self, given: dict[str, SecretStr]) -> dict[str, str]:
+        return {name: headers.written(value.get_secret_value()) for name, value in given.items()}
+
+    def _check_headers(self) -> None:
+        if self.headers and self.transport == "triton":
+            raise ValueError("headers: Triton itself is asked without; they go with http, grpc and template")
+        try:
+            headers.checked(self.told_headers())
+        except ValueError as exc:
+            raise ValueError(f"headers: {exc}") from exc
+
+    def told_headers(self) -> dict[str, str]:
+        """As they were given, secrets included: not to be written down. `loadtest.headers.looked_up` has the rest."""
+        return {name: value.get_secret_value() for name, value in self.headers.items()}
 
     def loads(self) -> tuple[Load, ...]:
         """Its stages in their order, each with a name of its own."""
@@ -121,6 +145,8 @@ def _check_address(host: str, *, is_url: bool) -> None:
         known = bool(parts.hostname) and parts.port != 0
     except ValueError:  # of its port
         known = False
+    if known and "@" in parts.netloc:
+        raise ValueError("host: a name and password in an URL would be in every record; give them as a header")
     if not known or (is_url and parts.scheme not in ("http", "https")):
         raise ValueError(f"host: expected {'http://127.0.0.1:8080' if is_url else '127.0.0.1:8001'}, got {host!r}")
 
@@ -141,9 +167,9 @@ def plan_from_values(values: Mapping[str, Any], where: str = "plan") -> Plan:
             more = f"; a plan has {known}" if len(first["loc"]) == 1 else ", as docs/13-load-tests.md has it"
             raise InvalidArgument(f"{where}: there is no setting {place}{more}") from exc
         problem = first["msg"].removeprefix("Value error, ")
-        if not isinstance(first["input"], Mapping):
+        if not isinstance(first["input"], Mapping) and "headers" not in first["loc"]:
             problem += f", got {first['input']!r:.60}"
-        raise InvalidArgument(f"{where}: {place}: {problem}") from exc
+        raise InvalidArgument(": ".join([where, *([place] if first["loc"] else []), problem])) from exc
 
 
 def values_from_file(path: Path) -> dict[str, Any]:

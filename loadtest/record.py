@@ -8,14 +8,22 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from loadtest.histogram import LAST
 
 SCHEMA = 1
+LEAST_RATE_S = 1.0
+"""Of a stage that was cut short: less of it tells no rate. What one load left over would be the next one's answers."""
 WINDOW_DEPTH = 4
 """Of a window in a record: stages, a stage, windows, a window."""
 Seconds = Annotated[float, Field(ge=0)]
+
+
+Counts = dict[Annotated[int, Field(ge=0, le=LAST)], Annotated[int, Field(ge=0)]]
+"""`loadtest.histogram.Histogram`."""
 
 
 class RecordError(Exception):
@@ -40,9 +48,9 @@ class Window(Part):
     """With what was asked for; `failed` are the others, by kind: an error's kind, `http_500`, `connection`, `timeout`,
     `wrong_answer`, `unanswered` (the run ended first), `not_sent` (the generator could not)."""
     failed: dict[str, int] = {}
-    latency: dict[int, int] = {}
+    latency: Counts = {}
     """Of those answered, from when they were due: `loadtest.histogram`."""
-    lateness: dict[int, int] = {}
+    lateness: Counts = {}
     """Of those sent, from when they were due to when they were sent: `loadtest.histogram`."""
     in_flight: float | None = None
     """Mean number of requests under way."""
@@ -103,10 +111,22 @@ class Stage(Part):
     begin_s: Seconds
     seconds: Seconds
     counts: bool = True
-    """False of a warm-up."""
+    """False of a warm-up, and of a step that was cut short."""
+    cut: bool = False
+    """It ended before its time: steps were at their end, or the run was. `seconds` is the time that it had."""
     windows: list[Window] = []
     summary: Summary
     models: dict[str, OfModel] = {}
+
+    @property
+    def title(self) -> str:
+        """Its name, and where it was cut."""
+        return f"{self.name}, cut at {self.seconds:.2g} s" if self.cut else self.name
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether it was long enough for requests and answers a second to say something."""
+        return not self.cut or self.seconds >= LEAST_RATE_S
 
 
 class Series(Part):
@@ -117,6 +137,12 @@ class Series(Part):
     unit: str
     times_s: list[float]
     values: list[float | None]
+
+    @model_validator(mode="after")
+    def _is_even(self) -> Self:
+        if len(self.times_s) != len(self.values):
+            raise ValueError(f"{self.name} has {len(self.times_s)} times and {len(self.values)} values")
+        return self
 
 
 class Record(Part):
@@ -157,13 +183,21 @@ def read(path: Path) -> Record:
         RecordError: there is none at `path`, or it is another thing; what was expected, and what came.
     """
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes().decode())
     except OSError as exc:
         raise RecordError(f"{path} cannot be read: {exc.strerror}") from exc
     except ValueError as exc:
-        raise RecordError(f"{path} is not JSON: {exc}; expected a record of `python -m loadtest run`") from exc
-    if not isinstance(found, Mapping) or found.get("kind") != "loadtest" or found.get("schema") != SCHEMA:
-        raise RecordError(f"{path} is not a record of `python -m loadtest run` of schema {SCHEMA}")
+        raise RecordError(
+            f"{path} is not JSON: {exc}; expected a whole record of `python -m loadtest run`:"
+            " was it cut off on its way?"
+        ) from exc
+    if not isinstance(found, Mapping) or found.get("kind") != "loadtest":
+        raise RecordError(f"{path} is not a record of `python -m loadtest run`: it has no kind loadtest")
+    if found.get("schema") != SCHEMA:
+        raise RecordError(
+            f"{path} is a record of schema {found.get('schema')!r}, and this version reads schema {SCHEMA}:"
+            " read it with the version that wrote it, which it says in conditions.jetserve"
+        )
     try:
         return Record.model_validate(found)
     except ValidationError as exc:

@@ -14,6 +14,8 @@ from loadtest import record as records
 from loadtest.conditions import conditions_of, record_name
 from loadtest.draft import WARM_UP, Draft
 from loadtest.generator import Generator
+from loadtest.headers import Headers, looked_up
+from loadtest.kept import KeptGenerator
 from loadtest.plan import Plan
 from loadtest.record import Record
 from loadtest.samples import OK, SampleReader
@@ -50,24 +52,39 @@ Progress = Callable[[str, float, float], None]
 
 
 def run(
-    plan: Plan, folder: Path, *, stop: threading.Event | None = None, on_progress: Progress = lambda *_: None
-) -> Record:
+    plan: Plan, folder: Path, *, stop: threading.Event | None = None, on_progress: Progress = lambda *_: None,
+    kept: KeptGenerator | None = None,
+) -> Record:  # fmt: skip
     """Run it; `stop` ends it before its time. The record is `folder`/NAME.json, unfinished from the beginning on.
+
+    `kept` is the generator of the runs before and after; one that is invalid leaves none.
 
     Raises:
         BackendUnavailable, ModelNotReady: nobody can be asked.
-        InvalidArgument: there is no such template, or `folder` cannot be written into.
+        InvalidArgument: there is no such template or secret, or `folder` cannot be written into.
     """
-    target = target_of(plan)
+    headers = looked_up(plan.told_headers())
+    target = target_of(plan, headers)
     try:
-        return _Run(plan, target, folder, stop or threading.Event(), on_progress).run()
+        record = _Run(plan, target, folder, stop or threading.Event(), on_progress, headers, kept).run()
+        if kept is not None and record.invalid:
+            kept.drop()
+        return record
+    except BaseException:
+        if kept is not None:
+            kept.drop()
+        raise
     finally:
         target.close()
 
 
 class _Run:
-    def __init__(self, plan: Plan, target: Target, folder: Path, stop: threading.Event, on_progress: Progress) -> None:
+    def __init__(
+        self, plan: Plan, target: Target, folder: Path, stop: threading.Event, on_progress: Progress, headers: Headers,
+        kept: KeptGenerator | None,
+    ) -> None:  # fmt: skip
         self._plan, self._target, self._stop, self._on_progress = plan, target, stop, on_progress
+        self._headers, self._kept = headers, kept
         began = datetime.now(UTC)
         self._events = Events()
         began_s = time.monotonic()
@@ -99,8 +116,11 @@ class _Run:
             first = self._plan.loads()[0]
             now_s = time.monotonic()
             self._change(Timetable((Entry(WARM_UP, first.users, first.rate_per_s, now_s, None),)), None)
-            self._generator = Generator(self._plan, samples_folder, self._draft.timetable)
-            stack.callback(self._generator.stop)
+            if self._kept is None:
+                self._generator = Generator(self._plan, samples_folder, self._draft.timetable, self._headers)
+                stack.callback(self._generator.stop)
+            else:
+                self._generator, self._reader = self._kept.begin(self._plan, self._headers, self._draft.timetable)
             machine = Machine(self._collected, self._groups())
             stack.callback(Ticking("machine", machine.look, 1.0).close)
             self._measure()
@@ -114,6 +134,8 @@ class _Run:
             warm_up = replace(self._draft.timetable.entries[0], end_s=begin_s)
             self._change(Timetable((warm_up, *stages.entries)), self._generator)
             self._follow()
+        else:
+            self._change(self._draft.timetable.cut(time.monotonic()), self._generator)
         self._finish()
 
     def _warmed_up(self) -> bool:
@@ -217,17 +239,19 @@ class _Run:
         deadline_s = time.monotonic() + patience_s
         if self._events.reasons and self._generator.status is None and self._stop.is_set():
             deadline_s = time.monotonic()  # whoever interrupts does not want to wait
-        while self._generator.status is None and time.monotonic() < deadline_s and not self._stop.is_set():
+        while self._is_busy() and time.monotonic() < deadline_s and not self._stop.is_set():
             self._on_progress("last answers", 0.0, 0.0)
             self._stop.wait(LOOK_S)
-        self._generator.stop(SHORT_S if self._events.reasons else END_S)
+        if self._kept is None or self._is_busy():
+            self._generator.stop(SHORT_S if self._events.reasons else END_S)
         samples = self._reader.read()
         came = {"all": int(samples.are(OK).sum())}
         look = self._servers.settled(came)
         self._draft.looks["end"] = look
         for who in self._servers.missing(look):
             self._events.add(f"{who} was gone at the end: what it counted is not known")
-        failed = {kind: int(samples.are(kind).sum()) for kind in samples.outcomes if kind != OK}
+        kinds = {kind: int(samples.are(kind).sum()) for kind in samples.outcomes if kind != OK}
+        failed = {kind: count for kind, count in kinds.items() if count}  # a kept generator knows others
         for who, answered in self._servers.answered(look).items():
             self._draft.server_answered = answered
             problem = Told(who, answered, came["all"], uncertain(failed)).problem()
@@ -239,6 +263,11 @@ class _Run:
         }
         if self._reader.said:
             self._draft.conditions = {**self._draft.conditions, "said": self._reader.said}
+
+    def _is_busy(self) -> bool:
+        """Whether the generator has something to do or to wait for yet."""
+        is_through = self._generator.stays and self._generator.is_through(self._draft.timetable)
+        return self._generator.status is None and not is_through
 
     def _change(self, timetable: Timetable, generator: Generator | None) -> None:
         self._draft.timetable = timetable

@@ -138,11 +138,11 @@ class Samples:
 
 
 class SampleReader:
-    """Reads what was added to the files of a folder since the last time."""
+    """Reads what was added to the files of a folder since the last time; of `news`, since this was made."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, news: bool = False) -> None:
         self._folder = folder
-        self._read: dict[Path, int] = {}
+        self._read = {path: path.stat().st_size for path in self._files()} if news else {}
         self._chunks: list[Rows] = []
         self._together = Samples()
         self._ended_s = self._good_s = 0.0
@@ -164,7 +164,7 @@ class SampleReader:
 
     def look(self) -> None:
         """Take in what is new."""
-        for path in sorted(self._folder.glob("samples-*.bin")):
+        for path in self._files():
             done = self._read.get(path, 0)
             with path.open("rb") as file:
                 file.seek(done)
@@ -181,13 +181,16 @@ class SampleReader:
         path = self._folder / IMAGES
         return dict(json.loads(path.read_text())) if path.exists() else None
 
+    def _files(self) -> list[Path]:
+        return sorted(self._folder.glob("samples-*.bin"))
+
     def begun(self) -> int:
         """How many processes have written a request down."""
         return len(self._read)
 
     def pids(self) -> list[int]:
         """Of those that have begun to write."""
-        return [int(path.stem.removeprefix("samples-")) for path in self._folder.glob("samples-*.bin")]
+        return [int(path.stem.removeprefix("samples-")) for path in self._files()]
 
     def _listen(self, news: Samples) -> None:
         ended_s, good = news.rows["ended_s"], news.are(OK)

@@ -23,8 +23,7 @@ class ByTimetable(LoadTestShape):
 
     def tick(self) -> tuple[int, float, list[type[User]]] | None:
         self._session.look()
-        timetable = self._session.timetable
-        end_s = timetable.end_s
+        end_s = None if self._session.options.stays else self._session.timetable.end_s
         if end_s is not None and time.monotonic() >= end_s:
             waits_s = self._session.options.timeout + PATIENCE_S
             if len(self._session.idle) >= self._session.workers or time.monotonic() > end_s + waits_s:

@@ -9,6 +9,7 @@ from loadtest.record import Record, Stage
 
 COLUMNS = ("stage", "due/s", "answers/s", "failed", "p50 ms", "p90 ms", "p99 ms", "max ms", "late p99", "CPU gen.")
 MAX_KINDS = 3
+NONE = "-"
 
 
 def show_record(record: Record, console: Console) -> None:
@@ -23,7 +24,7 @@ def show_record(record: Record, console: Console) -> None:
         _show_models(stage, console, label=len(record.counted()) > 1)
     counts = record.conditions.get("counts")
     if counts:
-        told = "; ".join(f"{who} counted {count}" for who, count in counts["counted"].items())
+        told = escape("; ".join(f"{who} counted {count}" for who, count in counts["counted"].items()))
         console.print(f"answers in all: {counts['came']} came{'; ' + told if told else ''}", highlight=False)
     for kind, said in record.conditions.get("said", {}).items():
         console.print(f"the first {escape(kind)}: {escape(said)}", highlight=False, soft_wrap=True)
@@ -38,17 +39,17 @@ def show_record(record: Record, console: Console) -> None:
 def _row(record: Record, stage: Stage) -> tuple[str, ...]:
     summary, latency, late = stage.summary, stage.summary.latency_ms, stage.summary.lateness_ms
     figures = (
-        ["-"] * 4
+        [NONE] * 4
         if latency is None
         else [f"{value:.1f}" for value in (latency.p50, latency.p90, latency.p99, latency.max)]
     )
     return (
-        stage.name,
-        f"{summary.due_per_s:.1f}",
-        f"{summary.answered_per_s:.1f}",
-        _failed(summary.failed),
+        escape(stage.title),
+        f"{summary.due_per_s:.1f}" if stage.has_rates else NONE,
+        f"{summary.answered_per_s:.1f}" if stage.has_rates else NONE,
+        escape(_failed(summary.failed)),
         *figures,
-        "-" if late is None or stage.rate_per_s is None else f"{late.p99:.1f}",
+        NONE if late is None or stage.rate_per_s is None else f"{late.p99:.1f}",
         _cpu(record, stage),
     )
 
@@ -68,8 +69,8 @@ def _cpu(record: Record, stage: Stage) -> str:
         if series.name == "generator.busiest":
             pairs = zip(series.times_s, series.values, strict=True)
             values = [value for at_s, value in pairs if stage.begin_s <= at_s < end_s and value is not None]
-            return f"{sum(values) / len(values):.0%}" if values else "-"
-    return "-"
+            return f"{sum(values) / len(values):.0%}" if values else NONE
+    return NONE
 
 
 def _show_models(stage: Stage, console: Console, *, label: bool) -> None:
@@ -81,7 +82,7 @@ def _show_models(stage: Stage, console: Console, *, label: bool) -> None:
             parts.append(f"at the server: queue {model.queue_ms:.1f}{compute}{batch}")
         if parts:
             where = f"{stage.name}, " if label else ""
-            console.print(f"{where}{name}, mean ms: {'  '.join(parts)}", highlight=False)
+            console.print(escape(f"{where}{name}, mean ms: {'  '.join(parts)}"), highlight=False)
 
 
 def _held(held: bool) -> str:

@@ -6,11 +6,13 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from clients.addresses import DEFAULT_TRITON
-from clients.gateway_sync import GatewayClient
+from clients.addresses import DEFAULT_TRITON, DnsName, addresses_of, tritons_from_text
+from loadtest.headers import Headers, Hider, of_origin
+from loadtest.listing import Listing
 from loadtest.plan import Plan
 from loadtest.sampling.gateway import GatewayMetrics
 from loadtest.sampling.triton import Tritons
@@ -46,26 +48,27 @@ class Target:
             self.tritons.close()
 
 
-def target_of(plan: Plan) -> Target:
-    """Look.
+def target_of(plan: Plan, headers: Headers = MappingProxyType({})) -> Target:
+    """Look; `headers` are for `plan.host`, secrets in their places.
 
     Raises:
         BackendUnavailable: nobody is there.
         ModelNotReady: a model cannot be asked, or none can.
     """
-    gateway, tritons = _gateway(plan), _tritons(plan)
+    gateway, tritons = _gateway(plan, headers), _tritons(plan)
     try:
-        found = _models(plan, gateway, tritons)
+        found = _models(plan, headers, gateway, tritons)
         notes = []
         if tritons is not None and not _counts(tritons, found):
             if plan.triton is not None:
-                notes.append(f"Triton at {plan.triton} does not tell its statistics of {', '.join(found)}")
+                who = ", ".join(tritons.silent(_versions(found)) or tritons.addresses)
+                notes.append(f"Triton at {who} does not tell its statistics of {', '.join(found)}: none are shown")
             tritons.close()
             tritons = None
         if gateway is None and plan.transport in ("http", "grpc"):
             notes.append("the gateway's /metrics cannot be read: what it counts is not compared")
         return Target(
-            versions={name: model["version"] for name, model in found.items()},
+            versions=_versions(found),
             models=found,
             server=_server(tritons, found),
             gateway=gateway,
@@ -92,7 +95,9 @@ def is_local(host: str) -> bool:
     return name in LOCAL or name == socket.gethostname()
 
 
-def _models(plan: Plan, gateway: GatewayMetrics | None, tritons: Tritons | None) -> dict[str, dict[str, Any]]:
+def _models(
+    plan: Plan, headers: Headers, gateway: GatewayMetrics | None, tritons: Tritons | None
+) -> dict[str, dict[str, Any]]:
     if plan.transport == "template":
         template_from_file(Path(plan.template or ""))  # now, not when the generator has begun
         _reach(plan.host)
@@ -103,7 +108,7 @@ def _models(plan: Plan, gateway: GatewayMetrics | None, tritons: Tritons | None)
     if url is None:
         _reach(plan.host)
         return {name: {"version": "", "contract_sha256": None} for name in plan.models}
-    with GatewayClient(url, TIMEOUT_S, retries=0) as client:
+    with Listing(url, of_origin(headers, url, plan.host)) as client:
         try:
             listed = {model.name: model for model in client.models()}
         except JetserveError as exc:
@@ -111,11 +116,11 @@ def _models(plan: Plan, gateway: GatewayMetrics | None, tritons: Tritons | None)
                 ""
                 if isinstance(exc, BackendUnavailable)
                 else (
-                    ". Is it a jetserve gateway? Another server, or one that wants a header, is asked with --template"
-                    " (docs/13-load-tests.md)"
+                    ". Is it a jetserve gateway? One that wants a header is asked with --header, another server with"
+                    " --template (docs/13-load-tests.md)"
                 )
             )
-            raise BackendUnavailable(f"no gateway to load at {url}: {exc}{hint}") from exc
+            raise BackendUnavailable(Hider(headers)(f"no gateway to load at {url}: {exc}{hint}")) from exc
         chosen = _chosen(plan, {name for name, model in listed.items() if model.ready})
         return {name: _told(listed[name].version, client.model(name).contract) for name in chosen}
 
@@ -150,12 +155,12 @@ def _told(version: str, contract: Contract | None) -> dict[str, Any]:
     }
 
 
-def _gateway(plan: Plan) -> GatewayMetrics | None:
+def _gateway(plan: Plan, headers: Headers) -> GatewayMetrics | None:
     if plan.gateway == "" or (plan.transport in ("triton", "template") and plan.gateway is None):
         return None
     name, _ = host_and_port(plan.host)
     url = plan.gateway or (plan.host if plan.transport == "http" else f"http://{name}:{GATEWAY_PORT}")
-    metrics = GatewayMetrics(url)
+    metrics = GatewayMetrics(url, of_origin(headers, url, plan.host))
     if metrics.counts() is not None:
         return metrics
     metrics.close()
@@ -164,7 +169,7 @@ def _gateway(plan: Plan) -> GatewayMetrics | None:
 
 def _tritons(plan: Plan) -> Tritons | None:
     if plan.triton is not None:
-        return Tritons([address.strip() for address in plan.triton.split(",")]) if plan.triton else None
+        return Tritons(_addresses(plan.triton)) if plan.triton else None
     if plan.transport == "triton":
         return Tritons([re.sub(r"^\w+://", "", plan.host)])
     if plan.transport == "template" or not is_local(plan.host):
@@ -172,9 +177,31 @@ def _tritons(plan: Plan) -> Tritons | None:
     return Tritons([DEFAULT_TRITON])
 
 
+def _addresses(text: str) -> tuple[str, ...]:
+    """Those that are written down, or that a name has now.
+
+    Raises:
+        BackendUnavailable: it cannot be looked up.
+    """
+    given = tritons_from_text(text)
+    if not isinstance(given, DnsName):
+        return given
+    try:
+        found = socket.getaddrinfo(*given, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:  # the latter of a name that cannot be one
+        raise BackendUnavailable(
+            f"{given} cannot be looked up: {exc}; is that its name, and does this machine's DNS know it?"
+        ) from exc
+    return addresses_of([str(address[0]) for *_, address in found], given.port)
+
+
+def _versions(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    return {name: model["version"] for name, model in models.items()}
+
+
 def _counts(tritons: Tritons, models: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether these Tritons serve those models, and tell what they count of them."""
-    return bool(models) and tritons.counters({name: model["version"] for name, model in models.items()}) is not None
+    return bool(models) and tritons.counters(_versions(models)) is not None
 
 
 def _server(tritons: Tritons | None, models: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from loadtest.load import Load
 
+THROUGH = "through"
 UNTIL_READ_S = 0.5
 """From writing a change to when it holds."""
 
@@ -84,6 +85,21 @@ def write(path: Path, timetable: Timetable) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_text(json.dumps([asdict(entry) for entry in timetable.entries]))
     aside.replace(path)
+
+
+def through(folder: Path) -> float | None:
+    """When the timetable ended that a generator was through with last; None of none."""
+    try:
+        return float((folder / THROUGH).read_text())
+    except FileNotFoundError:
+        return None
+
+
+def tell_through(folder: Path, end_s: float) -> None:
+    """That all that a timetable asked for until then is answered, and written down."""
+    aside = folder / f".{THROUGH}"
+    aside.write_text(repr(end_s))
+    aside.replace(folder / THROUGH)
 
 
 def share(amount: int, worker: int, workers: int) -> int:

@@ -1,6 +1,7 @@
 """`capacity`: the highest rate at which a server holds an objective."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from loadtest.capacity import LEAST_PER_S, MOST_PER_S, Capacity, Search, told
 from loadtest.commands import planning
 from loadtest.commands.run import BROKEN, HELD, INVALID, OUT, write_report
+from loadtest.headers import headers_from_texts, merged
 from loadtest.interrupts import Interrupted, Interrupts
 from loadtest.looks import KEY, Look, Looks, judged, path_for, unfinished
 from loadtest.plan import Plan, plan_from_values
@@ -35,7 +37,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     planning.add(parser)
     parser.add_argument("--most", type=float, default=MOST_PER_S, metavar="R", help="no rate above this is tried")
     parser.add_argument("--least", type=float, default=LEAST_PER_S, metavar="R", help="nor below this (%(default)g)")
-    parser.add_argument("--resume", type=Path, metavar="RECORD", help="go on with this one; nothing else is to be said")
+    parser.add_argument(
+        "--resume", type=Path, metavar="RECORD", help="go on with this one; only --header is to be said"
+    )
     parser.add_argument("--out", type=Path, default=OUT, metavar="FOLDER", help="for records (loadtest/out)")
     parser.set_defaults(command=run)
 
@@ -43,10 +47,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(options: argparse.Namespace) -> int:
     """Search, and show what was found."""
     before = None if options.resume is None else unfinished(options.resume)
-    plan, settings = _asked(options) if before is None else _remembered(before)
+    plan, settings = _asked(options) if before is None else _remembered(before, options.header)
     slo = Slo.parse(str(plan.slo))
     path: Path = options.resume or path_for(options.out, plan)
-    console = Console()
+    console = Console(markup=False)
     with Interrupts() as interrupts, _shown(console) as progress:
         task = progress.add_task("looking for the server")
 
@@ -95,9 +99,13 @@ def _asked(options: argparse.Namespace) -> tuple[Plan, dict[str, Any]]:
     return plan, {"start": start, "most": options.most, "least": options.least, "seconds": seconds or SECONDS}
 
 
-def _remembered(record: Record) -> tuple[Plan, dict[str, Any]]:
+def _remembered(record: Record, given: Sequence[str]) -> tuple[Plan, dict[str, Any]]:
+    """Of the command line, only headers are taken, which no record holds."""
     told = record.conditions[KEY]
-    return plan_from_values(record.plan), {name: told[name] for name in ("start", "most", "least", "seconds")}
+    headers = merged(record.plan.get("headers", {}), headers_from_texts(given))
+    return plan_from_values(record.plan | {"headers": headers}), {
+        name: told[name] for name in ("start", "most", "least", "seconds")
+    }
 
 
 def _result(found: Capacity[Look], slo: Slo) -> dict[str, Any]:
@@ -144,5 +152,5 @@ def _table(found: Capacity[Look], slo: Slo) -> Table:
 
 
 def _shown(console: Console) -> Progress:
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -43,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
         if not options.anyway:
             require_comparable(a, b)
         found = comparison_of(a, b)
+        if not any(row.counts for row in found.rows):
+            raise NotComparable("nothing was measured on both sides: there is no stage in which both were asked")
         if options.out is not None:
             options.out.write_text(html_of([a[0], b[0]], found), encoding="utf-8")
     except (RecordError, NotComparable, OSError) as exc:

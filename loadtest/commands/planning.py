@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from loadtest.headers import headers_from_texts, merged
 from loadtest.load import loads_from_text
 from loadtest.models import models_from_text
 from loadtest.plan import Plan, plan_from_values, values_from_file
@@ -26,10 +27,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     whom.add_argument("--transport", choices=("http", "grpc", "triton", "template"), help="http")
     whom.add_argument("--template", metavar="FILE", help="how another server is asked; bentoml, litserve, … come along")
+    add_headers(whom)
     whom.add_argument("--model", metavar="NAME[:WEIGHT],…", help="balloon:3,fruit:1; by default all that are ready")
     whom.add_argument("--images", metavar="FOLDER", help="or made:640x480x8, which are made on the spot")
     whom.add_argument("--gateway", metavar="URL", help='whose /metrics are read, where --host is another; "" for none')
-    whom.add_argument("--triton", metavar="HOST:PORT,…", help="whose statistics are read")
+    whom.add_argument("--triton", metavar="HOST:PORT,…", help="whose statistics are read; dns:///NAME:PORT")
     load = parser.add_argument_group("the load")
     load.add_argument("--users", type=int, metavar="N", help="a closed loop")
     load.add_argument("--rate", type=float, metavar="R", help="an open loop: requests a second, by the clock")
@@ -48,6 +50,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="the beginning of the record's name")
 
 
+def add_headers(parser: "argparse._ActionsContainer") -> None:
+    """Add `--header`."""
+    parser.add_argument(
+        "--header", action="append", default=[], metavar="NAME: VALUE",
+        help="of every request; again for another. 'Authorization: Bearer {env:TOKEN}', '{file:PATH}' keep secrets out"
+        " of command lines; records never have them",
+    )  # fmt: skip
+
+
 def plan_of(options: argparse.Namespace) -> Plan:
     """The plan, as the flags change it.
 
@@ -56,6 +67,8 @@ def plan_of(options: argparse.Namespace) -> Plan:
     """
     values: dict[str, Any] = {} if options.plan is None else values_from_file(options.plan)
     given = {name: value for name in PLAIN if (value := getattr(options, name)) is not None}
+    if options.header:
+        given["headers"] = merged(values.get("headers", {}), headers_from_texts(options.header))
     if options.model is not None:
         given["models"] = models_from_text(options.model)
     if options.template is not None:

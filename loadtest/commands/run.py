@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     if not console.is_terminal:
         console = Console(width=WIDTH)
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in ENDING}
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("looking for the server")
@@ -59,9 +59,9 @@ def run(options: argparse.Namespace) -> int:
             signal.signal(number, handler)
     path = options.out / f"{record.name}.json"
     show_record(record, console)
-    console.print(f"record: {path}", soft_wrap=True, highlight=False)
+    console.print(f"record: {path}", soft_wrap=True, highlight=False, markup=False)
     if report := write_report(record, path):
-        console.print(f"report: {report}", soft_wrap=True, highlight=False)
+        console.print(f"report: {report}", soft_wrap=True, highlight=False, markup=False)
     return status_of(record)
 
 

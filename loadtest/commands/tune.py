@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table as Shown
 
-from clients.addresses import DEFAULT_TRITON, DEFAULT_URL
+from clients.addresses import DEFAULT_TRITON, DEFAULT_URL, DnsName, tritons_from_text
 from loadtest import images
+from loadtest.commands import planning
 from loadtest.commands.run import HELD, OUT
+from loadtest.headers import headers_from_texts
 from loadtest.interrupts import Interrupted, Interrupts
-from loadtest.load import Load
-from loadtest.plan import Plan, WarmUp
+from loadtest.plan import WarmUp, plan_from_values
 from loadtest.report.figure import Table
 from loadtest.slo import Slo
 from loadtest.tune import recipe
@@ -25,6 +26,7 @@ from loadtest.tune.search import Found
 from loadtest.tune.state import StateFile, Turn
 from loadtest.tune.tuning import Task, Telling, processors, put_back, tuned
 from loadtest.tune.verdict import Outcome, outcome_of
+from vision.errors import InvalidArgument
 
 UNITS_S = {"s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 SHORT_WARM_UP = WarmUp(at_least_s=1.0, at_most_s=4.0, window_s=0.5)
@@ -50,6 +52,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     load.add_argument("--rate", type=float, metavar="R", help="requests a second, by the clock")
     add("--turn", type=seconds_of, default=4.0, metavar="TIME", help="of one measurement (4s)")
     add("--host", default=DEFAULT_URL, metavar="URL", help="the gateway's (%(default)s)")
+    planning.add_headers(parser)
     add("--triton", default=DEFAULT_TRITON, metavar="HOST:PORT", help="its gRPC (%(default)s)")
     add("--images", default=images.DEFAULT, metavar="FOLDER", help="or made:640x480x8 (%(default)s)")
     add("--cores", type=int, default=processors(), metavar="N", help="of the machine that serves (%(default)d)")
@@ -69,7 +72,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(options: argparse.Namespace) -> int:
     """Search, and say what to run."""
-    console = Console()
+    console = Console(markup=False)
     file = StateFile(options.out / f"tune_{options.model}.state.json")
     with file.alone():
         left = put_back(file)
@@ -94,10 +97,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _task(options: argparse.Namespace) -> Task:
+    _require_one(options.triton)
     amount = {"rate_per_s": options.rate} if options.rate is not None else {"users": options.users}
-    plan = Plan(
-        host=options.host, models={options.model: 1.0}, images=options.images, triton=options.triton,
-        stages=(Load(seconds=options.turn, **amount),), seed=options.seed, warm_up=SHORT_WARM_UP, timeout_s=10.0,
+    plan = plan_from_values(
+        {
+            "host": options.host, "models": {options.model: 1.0}, "images": options.images, "triton": options.triton,
+            "headers": headers_from_texts(options.header), "stages": [{"seconds": options.turn} | amount],
+            "seed": options.seed, "warm_up": SHORT_WARM_UP, "timeout_s": 10.0,
+        },
+        "tune",
     )  # fmt: skip
     prefer = PREFER[options.prefer or ("rate" if options.rate is None else "p99")]
     objective = Objective(Slo.parse(options.slo), prefer)  # type: ignore[arg-type]  # argparse has seen to it
@@ -105,6 +113,18 @@ def _task(options: argparse.Namespace) -> Task:
         options.model, options.triton, plan, objective, options.budget, options.seed, options.cores,
         options.gateway_command,
     )  # fmt: skip
+
+
+def _require_one(triton: str) -> None:
+    try:
+        given = tritons_from_text(triton)
+    except ValueError as exc:
+        raise InvalidArgument(f"--triton: {exc}") from exc
+    if isinstance(given, DnsName) or len(given) > 1:
+        raise InvalidArgument(
+            f"--triton: expected one HOST:PORT, got {triton!r}: settings are tried on one Triton, whose gateway has no"
+            " other; give the rest what was found"
+        )
 
 
 def _recipe(options: argparse.Namespace) -> Path | None:
@@ -115,7 +135,7 @@ def _recipe(options: argparse.Namespace) -> Path | None:
 
 
 def _shown(task: Task, file: StateFile, interrupts: Interrupts, console: Console, options: argparse.Namespace) -> Found:
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("looking at what is served", total=None)
 

@@ -91,7 +91,7 @@ def _spans(figures: OfModel) -> list[Bar]:
 def _models(record: Record, has: Callable[[OfModel], bool]) -> list[tuple[Stage, str, OfModel]]:
     """Of each model the busiest stage that has it."""
     best: dict[str, tuple[Stage, str, OfModel]] = {}
-    for stage in sorted(record.counted(), key=lambda stage: stage.summary.answered_per_s):
+    for stage in sorted(record.counted(), key=lambda stage: (stage.has_rates, stage.summary.answered_per_s)):
         for model, figures in stage.models.items():
             if has(figures):
                 best[model] = (stage, model, figures)

@@ -53,8 +53,10 @@ Measured = tuple[Stage, Percentiles]
 
 def _measured(record: Record) -> list[Measured]:
     return [
-        (stage, stage.summary.latency_ms) for stage in record.counted() if stage.summary.latency_ms is not None
-    ]  # fmt: skip
+        (stage, stage.summary.latency_ms)
+        for stage in record.counted()
+        if stage.summary.latency_ms is not None and stage.has_rates
+    ]
 
 
 def _points(stages: Sequence[Measured], percentile: str) -> list[tuple[float, float | None]]:

@@ -74,10 +74,11 @@ def facts_of(record: Record, letter: str) -> Facts:
         bool(slo.get("held")),
         _terms(slo),
         [] if stage is None else list(_figures(stage)),
-        "" if stage is None else stage.name,
+        "" if stage is None else stage.title,
         Table(STAGE_COLUMNS, [_row(each) for each in record.counted()]),
         list(_flat(record.conditions, "")),
-        toml_of(record.plan),
+        # `loads` is what `steps`, `spike` or nothing came to; a plan has them from those.
+        toml_of({name: value for name, value in record.plan.items() if name != "loads"}),
     )
 
 
@@ -99,7 +100,8 @@ def _chosen(record: Record) -> Stage | None:
     knee = knee_of(record.counted())
     if knee is not None:
         return knee.stage
-    return max(record.counted(), key=lambda stage: stage.summary.answered_per_s, default=None)
+    whole = [stage for stage in record.counted() if not stage.cut] or record.counted()
+    return max(whole, key=lambda stage: stage.summary.answered_per_s, default=None)
 
 
 def _terms(slo: Mapping[str, Any]) -> Table:
@@ -117,7 +119,8 @@ def _terms(slo: Mapping[str, Any]) -> Table:
 
 def _figures(stage: Stage) -> Iterator[Fact]:
     found, sample = stage.summary, Sample.of(stage.windows)
-    yield Fact("answered", f"{number(found.answered_per_s)}/s", _range(interval_of(sample, Rate()), 1))
+    if stage.has_rates:
+        yield Fact("answered", f"{number(found.answered_per_s)}/s", _range(interval_of(sample, Rate()), 1))
     if found.latency_ms is not None:
         for name, value in (("p50", found.latency_ms.p50), ("p99", found.latency_ms.p99)):
             yield Fact(name, f"{number(value)} ms", _range(interval_of(sample, Percentile(float(name[1:]))), 1e3))
@@ -128,7 +131,8 @@ def _figures(stage: Stage) -> Iterator[Fact]:
 
 def _row(stage: Stage) -> list[str]:
     found, sample = stage.summary, Sample.of(stage.windows)
-    row = [stage.name, number(found.due_per_s), _with(found.answered_per_s, interval_of(sample, Rate()), 1)]
+    rates = number(found.due_per_s), _with(found.answered_per_s, interval_of(sample, Rate()), 1)
+    row = [stage.title, *(rates if stage.has_rates else [number(None)] * 2)]
     for name in ("p50", "p90", "p99"):
         value = None if found.latency_ms is None else getattr(found.latency_ms, name)
         row.append(_with(value, interval_of(sample, Percentile(float(name[1:]))), 1e3))

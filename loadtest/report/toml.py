@@ -35,7 +35,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _key(name: str) -> str:
-    return name if BARE.fullmatch(name) else json.dumps(name)
+    return name if BARE.fullmatch(name) else _text(name)
 
 
 def _value(value: Any) -> str:
@@ -45,4 +45,9 @@ def _value(value: Any) -> str:
         return f"{{{', '.join(f'{_key(name)} = {_value(each)}' for name, each in value.items() if each is not None)}}}"
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    return json.dumps(value).replace("\x7f", "\\u007f")
+    return _text(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _text(value: str) -> str:
+    """As JSON has it, but for what is beyond the first 65536 characters: TOML knows no surrogates."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

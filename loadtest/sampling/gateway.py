@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import httpx
 
@@ -37,9 +38,9 @@ class GatewayCounts:
 class GatewayMetrics:
     """Reads them; `url` is the gateway's."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(timeout=TIMEOUT_S, trust_env=False)
+        self._http = httpx.Client(timeout=TIMEOUT_S, trust_env=False, headers=dict(headers))
 
     def counts(self) -> GatewayCounts | None:
         """None where nobody answers, or it is no gateway."""

@@ -51,8 +51,24 @@ class Tritons:
         except WireError:
             return None
 
+    def silent(self, versions: Mapping[str, str]) -> list[str]:
+        """The addresses of those that do not tell their counts."""
+
+        async def asked() -> list[bool]:
+            return await asyncio.gather(*(self._tells(client, versions) for client in self._clients))
+
+        return [address for address, tells in zip(self.addresses, self._loop.run(asked()), strict=True) if not tells]
+
     def close(self) -> None:
         self._loop.close(self._closed)
+
+    @staticmethod
+    async def _tells(client: TritonClient, versions: Mapping[str, str]) -> bool:
+        try:
+            await asyncio.gather(*(client.counters(name, versions[name], TIMEOUT_S) for name in versions))
+        except WireError:
+            return False
+        return True
 
     async def _counted(self, versions: Mapping[str, str]) -> dict[str, Counters]:
         asked = [(model, client) for model in versions for client in self._clients]

@@ -42,14 +42,16 @@ class OwnGateway:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    def serve(self, candidate: Candidate) -> None:
+    def serve(self, candidate: Candidate) -> bool:
         """Have one with these settings, which answers for the model; the one that is there where it has them.
+
+        Whether it is another one comes back.
 
         Raises:
             BackendUnavailable: it did not start, and what it said.
         """
         if self._process is not None and self._process.poll() is None and self._settings == candidate.environment:
-            return
+            return False
         self.end()
         self._settings = candidate.environment
         address = {"HOST": "127.0.0.1", "PORT": self._port, "GRPC_PORT": self._grpc_port, "TRITON": self._triton}
@@ -67,6 +69,7 @@ class OwnGateway:
                     self.end()
                     raise BackendUnavailable(f"{shlex.join(self._command)} did not serve {self._model}: {said}")
                 time.sleep(LOOK_S)
+        return True
 
     def _is_ready(self, client: GatewayClient) -> bool:
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadtest.interrupts import Interrupts
+from loadtest.kept import KeptGenerator
 from loadtest.plan import Plan
 from loadtest.run import Progress
 from loadtest.tune.applying import ServedModel, Trial
@@ -91,7 +92,8 @@ def tuned(task: Task, file: StateFile, interrupts: Interrupts, telling: Telling,
         contract = served.told().contract
         max_batch = 1 if contract is None else contract.max_batch
         space = space_of(current, max_batch=max_batch, cores=task.cores, users=users, gateway=gateway is not None)
-        return _searched(task, trial, file, current, space, gateway, interrupts, telling)
+        with KeptGenerator(file.path.parent) as kept:
+            return _searched(task, trial, file, current, space, gateway, interrupts, telling, kept)
     finally:
         if gateway is not None:
             gateway.end()
@@ -114,10 +116,10 @@ def _state(task: Task, served: ServedModel, file: StateFile, telling: Telling, *
 
 def _searched(
     task: Task, trial: Trial, file: StateFile, current: Candidate, space: Space, gateway: OwnGateway | None,
-    interrupts: Interrupts, telling: Telling,
+    interrupts: Interrupts, telling: Telling, kept: KeptGenerator,
 ) -> Found:  # fmt: skip
     count = Counted(telling)
-    turns = Turns(task.plan, trial, file, interrupts, gateway, telling.doing, count, telling.clock)
+    turns = Turns(task.plan, trial, file, interrupts, gateway, telling.doing, count, kept, telling.clock)
     if turns(current) is None:  # which also tells how long turns take
         raise CannotMeasure(f"what is served now could not be measured: {trial.state.turns[-1].problem}")
     if trial.state.turn_s is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from loadtest.interrupts import Interrupts
+from loadtest.kept import KeptGenerator
 from loadtest.plan import Plan
 from loadtest.record import Stage
 from loadtest.run import Progress, run
@@ -24,11 +25,11 @@ class Turns:
 
     def __init__(
         self, plan: Plan, trial: Trial, file: StateFile, interrupts: Interrupts, gateway: OwnGateway | None,
-        told: Progress, done: Callable[[Turn], None], clock: Callable[[], float] = time.monotonic,
+        told: Progress, done: Callable[[Turn], None], kept: KeptGenerator, clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._plan, self._trial, self._file = plan, trial, file
         self._interrupts, self._gateway = interrupts, gateway
-        self._told, self._done, self._clock = told, done, clock
+        self._told, self._done, self._clock, self._kept = told, done, clock, kept
         self._again = list(trial.state.turns)
 
     @property
@@ -72,10 +73,11 @@ class Turns:
         served = self._trial.apply(candidate.serving)
         plan = self._plan
         if self._gateway is not None:
-            self._gateway.serve(candidate)
+            if self._gateway.serve(candidate):
+                self._kept.drop()  # its connections were to the one before
             plan = plan.model_copy(update={"host": self._gateway.url})
         with tempfile.TemporaryDirectory() as folder:
-            record = run(plan, Path(folder), stop=self._interrupts.stop, on_progress=self._told)
+            record = run(plan, Path(folder), stop=self._interrupts.stop, on_progress=self._told, kept=self._kept)
         self._interrupts.check()
         if lost := self._trial.lost(served):
             return None, lost

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from loadtest.headers import Headers
 from loadtest.images import Image
 from loadtest.samples import OK
 from loadtest.users.answers import WRONG, Answer, phases_from_timing
@@ -12,12 +13,12 @@ from loadtest.users.grpc_channel import GrpcChannel, photo_request
 class GrpcWay:
     """To a gateway at `host`, host:port."""
 
-    def __init__(self, host: str, timeout_s: float) -> None:
-        self._host, self._timeout_s = host, timeout_s
+    def __init__(self, host: str, timeout_s: float, headers: Headers) -> None:
+        self._host, self._timeout_s, self._headers = host, timeout_s, headers
         self._requests: dict[tuple[str, str], bytes] = {}
 
     def models(self) -> list[str]:
-        return GrpcChannel(self._host, self._timeout_s).ready_models()
+        return GrpcChannel(self._host, self._timeout_s, self._headers).ready_models()
 
     def prepare(self, models: Sequence[str], images: Sequence[Image]) -> None:
         self._requests = {
@@ -25,7 +26,7 @@ class GrpcWay:
         }
 
     def door(self, at_once: int) -> "GrpcDoor":
-        return GrpcDoor(GrpcChannel(self._host, self._timeout_s), self._requests)
+        return GrpcDoor(GrpcChannel(self._host, self._timeout_s, self._headers), self._requests)
 
 
 class GrpcDoor:

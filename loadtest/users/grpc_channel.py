@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -38,19 +39,20 @@ class GrpcChannel:
 
     _patched = False
 
-    def __init__(self, host: str, timeout_s: float) -> None:
+    def __init__(self, host: str, timeout_s: float, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         if not GrpcChannel._patched:  # before the first channel of the process, and after it has forked
             grpc.experimental.gevent.init_gevent()
             GrpcChannel._patched = True
         self.address = address_of(host)
         self._timeout_s = timeout_s
+        self._metadata = [(name.lower(), value) for name, value in headers.items()] or None
         self._channel = grpc.insecure_channel(self.address, options=OPTIONS)
         self._infer = self._channel.unary_unary(f"{SERVICE}/ModelInfer")
 
     def infer(self, request: bytes) -> "tuple[float, Inferred | Answer]":
         """When it ended, and what came."""
         try:
-            content, call = self._infer.with_call(request, timeout=self._timeout_s)
+            content, call = self._infer.with_call(request, timeout=self._timeout_s, metadata=self._metadata)
         except grpc.RpcError as exc:
             return time.monotonic(), _failure(exc)
         ended_s = time.monotonic()
@@ -72,7 +74,8 @@ class GrpcChannel:
             response_deserializer=getattr(service_pb2, f"{method}Response").FromString,
         )
         try:
-            return call(getattr(service_pb2, f"{method}Request")(**fields), timeout=CONTROL_TIMEOUT_S)
+            request = getattr(service_pb2, f"{method}Request")(**fields)
+            return call(request, timeout=CONTROL_TIMEOUT_S, metadata=self._metadata)
         except grpc.RpcError as exc:
             raise error_from_status(exc.code().name, exc.details() or "", f"the server at {self.address}") from exc
 

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import gevent.socket
@@ -16,10 +17,12 @@ from geventhttpclient import HTTPClient
 from geventhttpclient.response import HTTPParseError
 
 from clients.wire import Reply, models_from_reply, models_request, predict_request
+from loadtest.headers import Headers
 from loadtest.images import Image
 from loadtest.users.answers import CONNECTION, TIMEOUT, Answer, answer_from_http
 from vision.errors import BackendUnavailable, InvalidArgument
 
+NONE: Headers = MappingProxyType({})
 BLOCK_BYTES = 64 << 10
 SLACK_S = 0.05
 """Beyond a request's timeout, which sockets keep by themselves, of each piece: they leave a tidier connection."""
@@ -28,10 +31,11 @@ SLACK_S = 0.05
 class Connections:
     """Up to `at_once` to one server, taken and given back by requests; a path in `host` is before all others."""
 
-    def __init__(self, host: str, timeout_s: float, at_once: int) -> None:
+    def __init__(self, host: str, timeout_s: float, at_once: int, headers: Headers = NONE) -> None:
         try:
             self._client = HTTPClient.from_url(
                 host,
+                headers=dict(headers),
                 concurrency=at_once,
                 connection_timeout=timeout_s,
                 network_timeout=timeout_s,
@@ -71,11 +75,11 @@ class Connections:
 class HttpWay:
     """To a gateway at `host`, an URL."""
 
-    def __init__(self, host: str, timeout_s: float) -> None:
-        self._host, self._timeout_s = host, timeout_s
+    def __init__(self, host: str, timeout_s: float, headers: Headers = NONE) -> None:
+        self._host, self._timeout_s, self._headers = host, timeout_s, headers
 
     def models(self) -> list[str]:
-        with closing(Connections(self._host, self._timeout_s, 1)) as connections:
+        with closing(Connections(self._host, self._timeout_s, 1, self._headers)) as connections:
             _, reply = connections.reply("GET", models_request().path)
         if isinstance(reply, Answer):
             raise BackendUnavailable(f"nobody answers at {self._host}: {reply.detail}; is the gateway running?")
@@ -85,7 +89,7 @@ class HttpWay:
         """Nothing: a photo is sent as it is."""
 
     def door(self, at_once: int) -> "HttpDoor":
-        return HttpDoor(Connections(self._host, self._timeout_s, at_once))
+        return HttpDoor(Connections(self._host, self._timeout_s, at_once, self._headers))
 
 
 class HttpDoor:

@@ -54,10 +54,20 @@ def add(parser: LocustArgumentParser) -> None:
     )
     group.add_argument("--timeout", type=float, default=30.0, metavar="S", help="Of a request (%(default)s)")
     group.add_argument("--seed", type=int, default=0, help="Of models, photos and arrivals")
+    parser.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        metavar="NAME: VALUE",
+        include_in_web_ui=False,
+        help="Of every request; again for another. 'Authorization: Bearer {env:TOKEN}' and '{file:PATH}' keep secrets"
+        " out of command lines",
+    )
     # The next are for `python -m loadtest run`, which starts this as its child.
     for name in ("--samples", "--timetable"):
         parser.add_argument(name, default="", help=argparse.SUPPRESS, include_in_web_ui=False)
-    for name in ("--open-loop", "--ends-with-stdin"):
+    parser.add_argument("--headers-from", type=int, default=-1, help=argparse.SUPPRESS, include_in_web_ui=False)
+    for name in ("--open-loop", "--ends-with-stdin", "--stays"):
         parser.add_argument(name, action="store_true", help=argparse.SUPPRESS, include_in_web_ui=False)
 
 

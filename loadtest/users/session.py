@@ -11,6 +11,7 @@ from locust.env import Environment
 from locust.runners import WorkerRunner
 
 from loadtest import images, timetable
+from loadtest.headers import Headers, Hider, headers_from_texts, looked_up, taken_over
 from loadtest.load import loads_from_text
 from loadtest.models import models_from_text
 from loadtest.samples import NOT_SENT, OK, SampleLog, write_images
@@ -34,9 +35,10 @@ class Failure(Exception):  # noqa: N818 - what Locust shows is its name, and the
 class Session:
     """Made once a process, when it knows its place among the others."""
 
-    def __init__(self, environment: Environment, options: Namespace) -> None:
+    def __init__(self, environment: Environment, options: Namespace, headers: Headers) -> None:
         self.environment, self.options = environment, options
-        self.way = _way(options)
+        self._hidden = Hider(headers)
+        self.way = _way(options, headers)
         self.workers = max(1, options.processes or (options.expect_workers if options.master else 1) or 1)
         self.timetable = Timetable()
         self._models, self._weights = self._chosen_models()
@@ -52,6 +54,7 @@ class Session:
             write_images(Path(options.samples), images.described(self._images))
         self._timetable = Path(options.timetable) if options.timetable else None
         self._changed_ns = 0
+        self._through_s: float | None = None
 
     def next_number(self) -> int:
         """A new user's."""
@@ -70,9 +73,10 @@ class Session:
             raise
         finally:
             self.in_flight -= 1
+        detail = self._hidden(answer.detail) if answer.detail else ""
         if self._log is not None:
-            self._log.add(due_s, sent_s, ended_s, model, answer.outcome, answer.images, answer.phases_ms, answer.detail)
-        self._tell(model, ended_s - due_s, answer.outcome, answer.detail, answer.length)
+            self._log.add(due_s, sent_s, ended_s, model, answer.outcome, answer.images, answer.phases_ms, detail)
+        self._tell(model, ended_s - due_s, answer.outcome, detail, answer.length)
         return answer.outcome == OK
 
     def not_sent(self, due_s: float) -> None:
@@ -121,6 +125,14 @@ class Session:
         """Whether nothing more will be sent, and nobody waits for an answer."""
         return not self.in_flight and self.timetable.is_over(time.monotonic())
 
+    def tell_through(self) -> None:
+        """To who keeps this process: that the timetable is over and answered, where it is, once."""
+        end_s = self.timetable.end_s
+        if self.is_over and end_s is not None and end_s != self._through_s:
+            self.end()
+            timetable.tell_through(Path(self.options.samples), end_s)
+            self._through_s = end_s
+
     def end(self) -> None:
         """All is counted."""
         if self._log is not None:
@@ -154,16 +166,29 @@ class Session:
         return list(weights), list(weights.values())
 
 
-def _way(options: Namespace) -> Way:
+def headers_of(options: Namespace) -> Headers:
+    """Those that who started this hands over, or else those of the command line.
+
+    Raises:
+        InvalidArgument: a secret is not where its header says.
+    """
+    if options.headers_from >= 0:
+        return taken_over(options.headers_from)
+    return looked_up(headers_from_texts(options.header))
+
+
+def _way(options: Namespace, headers: Headers) -> Way:
     host: str = options.host or ""
     if not host:
         raise InvalidArgument("say whom to ask: --host http://127.0.0.1:8080")
     if options.transport == "grpc":
-        return GrpcWay(host, options.timeout)
+        return GrpcWay(host, options.timeout, headers)
     if options.transport == "triton":
+        if headers:
+            raise InvalidArgument("Triton itself is asked without headers; they go with http, grpc and template")
         return TritonWay(host, options.timeout)
     if options.transport == "template":
         if not options.template:
             raise InvalidArgument("--transport template needs --template FILE, or the name of one that comes along")
-        return TemplateWay(host, options.timeout, template_from_file(Path(options.template)))
-    return HttpWay(host, options.timeout)
+        return TemplateWay(host, options.timeout, template_from_file(Path(options.template)), headers)
+    return HttpWay(host, options.timeout, headers)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from loadtest.headers import Headers, merged
 from loadtest.images import Image
 from loadtest.samples import OK
 from loadtest.template import Template
@@ -15,8 +16,8 @@ Request = tuple[str, bytes, dict[str, str]]
 class TemplateWay:
     """To a server at `host`, an URL. Requests are put together beforehand."""
 
-    def __init__(self, host: str, timeout_s: float, template: Template) -> None:
-        self._host, self._timeout_s, self._template = host, timeout_s, template
+    def __init__(self, host: str, timeout_s: float, template: Template, headers: Headers) -> None:
+        self._host, self._timeout_s, self._template, self._headers = host, timeout_s, template, headers
         self._requests: dict[tuple[str, str], Request] = {}
 
     def models(self) -> list[str]:
@@ -27,7 +28,7 @@ class TemplateWay:
         for model in models:
             for image in images:
                 body, headers = self._template.content(model, image.content, image.media_type)
-                self._requests[model, image.name] = self._template.path_of(model), body, headers
+                self._requests[model, image.name] = self._template.path_of(model), body, merged(headers, self._headers)
 
     def door(self, at_once: int) -> "TemplateDoor":
         return TemplateDoor(Connections(self._host, self._timeout_s, at_once), self._template, self._requests)
@@ -39,8 +40,12 @@ class TemplateDoor:
     def __init__(self, connections: Connections, template: Template, requests: dict[tuple[str, str], Request]) -> None:
         self._connections, self._template, self._requests = connections, template, requests
 
+    def request_of(self, model: str, image: Image) -> Request:
+        """What is sent."""
+        return self._requests[model, image.name]
+
     def ask(self, model: str, image: Image) -> tuple[float, Answer]:
-        path, body, headers = self._requests[model, image.name]
+        path, body, headers = self.request_of(model, image)
         ended_s, reply = self._connections.reply(self._template.method, path, body, headers)
         if isinstance(reply, Answer):
             return ended_s, reply

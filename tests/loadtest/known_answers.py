@@ -46,6 +46,11 @@ def failure() -> bytes:
     return response(502, '{"error": "backend_failure", "detail": "as it was told to fail"}')
 
 
+def refusal(key: str) -> bytes:
+    """Of who has another key, which is quoted, as careless servers do."""
+    return response(401, json.dumps({"error": "unauthorized", "detail": f"there is no key {key.split()[-1:]}"}))
+
+
 def models() -> str:
     return Models(models=(Model(**_told(MODEL)),)).model_dump_json()
 

@@ -23,7 +23,7 @@ import httptools
 import numpy as np
 import uvloop
 
-from tests.loadtest.known_answers import failure, metrics, model, models, prediction, response
+from tests.loadtest.known_answers import failure, metrics, model, models, prediction, refusal, response
 from tests.loadtest.known_truth import Queue, Service, Stall
 from tests.loadtest.punctual import Calls
 from vision.errors import WireError
@@ -45,6 +45,8 @@ class Known:
     stall: tuple[float, float] | None = None
     fail: float = 0.0
     seed: int = 0
+    key: str = ""
+    """What every request must have in its header `authorization`, where there is one."""
     queue: Queue | None = None
     luck: np.random.Generator = field(default_factory=np.random.default_rng)
     log: dict[str, list[float]] = field(default_factory=dict)
@@ -85,7 +87,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, known: Known) -> None:
         self._known = known
         self._parser = httptools.HttpRequestParser(self)
-        self._url, self._body = b"", b""
+        self._url, self._body, self._key = b"", b"", ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -98,7 +100,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def on_url(self, url: bytes) -> None:
-        self._url, self._body = url.partition(b"?")[0], b""
+        self._url, self._body, self._key = url.partition(b"?")[0], b"", ""
 
     def on_body(self, body: bytes) -> None:
         """A piece of one."""
@@ -109,11 +111,15 @@ class Connection(asyncio.Protocol):
         """One of a request; it waits to be told to go on where it says so."""
         if name.lower() == b"expect" and value.lower() == b"100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if name.lower() == b"authorization":
+            self._key = value.decode("latin-1")
 
     def on_message_complete(self) -> None:
         """A whole request is there."""
         method, known = self._parser.get_method(), self._known
-        if method == b"POST" and (asked := PREDICT.fullmatch(self._url)):
+        if known.key and known.key != self._key:
+            self._answer(refusal(self._key))
+        elif method == b"POST" and (asked := PREDICT.fullmatch(self._url)):
             known.ask(asked[1].decode(), size_hw_of(self._body), time.monotonic(), self._answer)
         elif method == b"DELETE" and self._url == b"/known/log":
             known.forget()
@@ -154,7 +160,7 @@ def size_hw_of(photo: bytes) -> tuple[int, int]:
 
 
 async def serve(options: argparse.Namespace) -> None:
-    known = Known(Calls(), options.service, options.workers, options.stall, options.fail, options.seed)
+    known = Known(Calls(), options.service, options.workers, options.stall, options.fail, options.seed, options.key)
     known.forget()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(known), "127.0.0.1", options.port, backlog=4096)
@@ -179,6 +185,7 @@ def parser() -> argparse.ArgumentParser:
     add("--stall", type=pair, metavar="AT:SECONDS")
     add("--fail", type=float, default=0.0, metavar="SHARE", help="of requests that are answered 502")
     add("--seed", type=int, default=0)
+    add("--key", default="", help="what every request must have as its header authorization, or is answered 401")
     return parser
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from clients.triton import ServedModel as Model
 from loadtest.interrupts import Interrupts
+from loadtest.kept import KeptGenerator
 from loadtest.load import Load
 from loadtest.plan import Plan
 from loadtest.record import Record
@@ -40,7 +41,9 @@ class Made:
     noise_from: int = 0
     rate: Callable[[Candidate], float] = true_rate
 
-    def __call__(self, plan: Plan, folder: Path, *, stop: threading.Event, on_progress: object) -> Record:
+    def __call__(
+        self, plan: Plan, folder: Path, *, stop: threading.Event, on_progress: object, kept: KeptGenerator
+    ) -> Record:
         self.seen.append(self.served.settings())
         random = np.random.default_rng(len(self.seen) + self.noise_from)
         rate = self.rate(Candidate(serving=self.seen[-1])) * float(np.exp(self.noise * random.standard_normal()))

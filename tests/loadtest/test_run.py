@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from loadtest.__main__ import main
 from loadtest.commands.run import status_of
 from loadtest.images import described, images_from_text
 from loadtest.plan import Plan, plan_from_values
-from loadtest.record import Record
+from loadtest.record import Percentiles, Record, Stage
 from loadtest.run import run
 from tests.gateway.serving import eventually
 from tests.loadtest.knowing import KnownServer, known_server
@@ -40,6 +40,9 @@ FULL_BYTES = 120_000
 MEDIAN_S, SIGMA = 0.050, 0.2
 QUIET_CORES = 0.4
 """What others may use, this process among them, of a machine that is to measure 5 % of 50 ms."""
+LATE_MS = 50.0
+"""The most that p99 of the lateness may be of such a machine: half of what 5 % of p99 are."""
+TRIES = 3
 BEGIN_S = 15.0
 
 
@@ -64,14 +67,14 @@ def begun(folder: Path) -> Record | None:
 
 
 @contextmanager
-def in_background(plan: Plan, folder: Path) -> Iterator[list[Record]]:
+def in_background(plan: Plan, folder: Path, has_begun: Callable[[Path], object] = begun) -> Iterator[list[Record]]:
     """A run that goes on, and has answers; its record is in the list when the block has ended."""
     found: list[Record] = []
     stop = threading.Event()
     thread = threading.Thread(target=lambda: found.append(run(plan, folder, stop=stop)))
     thread.start()
     try:
-        eventually(lambda: begun(folder), within_s=BEGIN_S)
+        eventually(lambda: has_begun(folder), within_s=BEGIN_S)
         yield found
         thread.join(30)
     finally:
@@ -91,12 +94,31 @@ def reasons(record: Record) -> str:
 def test_an_open_loop_tells_the_truth_of_a_server_that_stalls(tmp_path: Path) -> None:
     """p50 and p99 are within 5 % of what must be, by when requests were due; a closed loop would have asked less.
 
-    Where others used the machine meanwhile p50 may be more, and no less.
+    No run may tell of less. One in which others used the machine, or the generator itself says that it was late, may
+    tell of more, as that is in what it measures: it is made again.
     """
+    busy = []
+    for number in range(TRIES):
+        record, told, truth = told_and_true(tmp_path / str(number))
+        assert truth[99] > 1500
+        assert told.p50 > 0.95 * truth[50]
+        assert told.p99 > 0.95 * truth[99]
+        used = used_by_others(record)
+        if used < QUIET_CORES and record.is_valid:
+            assert told.p50 < 1.05 * truth[50]
+            assert told.p99 < 1.05 * truth[99]
+            return
+        busy.append(f"others used {used:.2f} cores; {reasons(record)}")
+    pytest.skip(f"no quiet run of {TRIES}: {busy}")
+
+
+def told_and_true(folder: Path) -> tuple[Record, Percentiles, dict[float, float]]:
+    """A run, its latencies, and their percentiles as they must be; all in ms."""
     rate, seconds = 60.0, 7.0
     service = f"lognormal:{MEDIAN_S},{SIGMA}"
     with known_server("--service", service, "--workers", "infinite", "--stall", "2.5:2") as server:
-        record = run(plan(server, stages=[{"rate_per_s": rate, "seconds": seconds}]), tmp_path)
+        stages = [{"rate_per_s": rate, "seconds": seconds}]
+        record = run(plan(server, stages=stages, limits=QUICK["limits"] | {"lateness_p99_ms": LATE_MS}), folder)
         log, (begin_s, stall_s) = server.log(), server.stall()
     [stage] = record.counted()
     told = stage.summary.latency_ms
@@ -104,10 +126,7 @@ def test_an_open_loop_tells_the_truth_of_a_server_that_stalls(tmp_path: Path) ->
     assert told is not None
     arrivals = np.concatenate([log["arrived_s"][:-420], log["arrived_s"][-420] + evenly(rate, seconds)])
     queue = Queue(Service.parse(service), None, Stall(begin_s, stall_s))
-    truth = percentiles_ms(sojourns_s(queue, arrivals)[-420:])
-    assert truth[99] > 1500
-    assert 0.95 * truth[50] < told.p50 < (1.05 * truth[50] if used_by_others(record) < QUIET_CORES else np.inf)
-    assert told.p99 == pytest.approx(truth[99], rel=0.05)
+    return record, told, percentiles_ms(sojourns_s(queue, arrivals)[-420:])
 
 
 def used_by_others(record: Record) -> float:
@@ -134,12 +153,16 @@ def test_a_closed_loop_counts_what_the_server_counts(tmp_path: Path) -> None:
     assert record.conditions["counts"]["counted"] == {"the gateway": came}
     assert record.conditions["images"] == described(images_from_text(QUICK["images"], 0))
     assert f'outcome="ok",transport="http"}} {came}' in counted
-    assert six.summary.due > 1.5 * three.summary.due
-    assert 2 < max(window.in_flight or 0 for window in three.windows) <= 3  # not three for each process
+    assert 2 < most_in_flight(three) <= 3  # not three for each process
+    assert 3 < most_in_flight(six) <= 6
     assert six.models["known"].phases_ms["compute"] == pytest.approx(100, rel=0.01)
     assert {"generator.cpu", "gateway.cpu", "machine.memory"} <= {series.name for series in record.series}
     assert record == records.read(tmp_path / f"{record.name}.json")
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+
+
+def most_in_flight(stage: Stage) -> float:
+    return max(window.in_flight or 0 for window in stage.windows)
 
 
 def test_a_spike_that_cannot_be_sent_is_said(tmp_path: Path, quick: KnownServer) -> None:
@@ -173,7 +196,9 @@ def test_a_template_says_what_is_a_wrong_answer(tmp_path: Path, quick: KnownServ
 def test_others_who_ask_the_same_server_are_noticed(tmp_path: Path, quick: KnownServer) -> None:
     """Their requests are counted by the server, and the run says that its figures have their load in them."""
     [photo] = images_from_text("made:32x32x1", 0)
-    with in_background(plan(quick, stages=[{"users": 1, "seconds": 2.5}]), tmp_path) as found:
+    quick.forget()
+    running = plan(quick, stages=[{"users": 1, "seconds": 4}])
+    with in_background(running, tmp_path, lambda _: len(quick.log()["arrived_s"])) as found:
         for _ in range(5):
             httpx.post(f"{quick.url}/v1/models/known/predict", content=photo.content).raise_for_status()
     assert "5 were somebody else's" in reasons(found[0])

@@ -1,0 +1,211 @@
+"""Headers: where their secrets come from, and where they never are."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+
+from loadtest import record as records
+from loadtest.__main__ import main
+from loadtest.commands import capacity
+from loadtest.headers import HIDDEN, Hider, headers_from_texts, looked_up, of_origin
+from loadtest.images import images_from_text
+from loadtest.plan import plan_from_values
+from loadtest.run import run
+from loadtest.template import Template
+from loadtest.users.grpc_channel import GrpcChannel
+from loadtest.users.template import TemplateWay
+from tests.gateway.serving import eventually
+from tests.loadtest.knowing import KnownServer, known_server
+from tests.loadtest.simulated import steps_record
+from tests.loadtest.test_run import QUICK
+from tests.local_triton import ROOT
+from vision.errors import InvalidArgument, WireError
+
+SECRET = "s3cr3t-of-nobody-else"  # noqa: S105 - nobody's
+LITERAL = "an0ther-of-them"
+KEY = f"Bearer {SECRET}"
+FROM_ENVIRONMENT = "Bearer {env:KNOWN_TOKEN}"
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[KnownServer]:
+    """One that answers who has the key, whatever they ask."""
+    with known_server("--service", "deterministic:0.010", "--workers", "infinite", "--key", KEY) as server:
+        yield server
+
+
+@pytest.fixture
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KNOWN_TOKEN", SECRET)
+
+
+def test_secrets_come_from_files_and_the_environment(tmp_path: Path, token: None) -> None:
+    """Without the line's end that editors leave; what is not named so is taken as it is."""
+    (tmp_path / "key").write_text(f"{SECRET}\n")
+    given = headers_from_texts(
+        [f"Authorization: {FROM_ENVIRONMENT}", f"X-Api-Key: {{file:{tmp_path / 'key'}}}", "X-Site: a:b"]
+    )
+    assert looked_up(given) == {"Authorization": KEY, "X-Api-Key": SECRET, "X-Site": "a:b"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ([SECRET], "--header number 1: expected 'Name: value'"),
+        ([f"Key {SECRET}: {SECRET}"], "expected 'Name: value'"),
+        (["X-Key: {env:NOT_THERE_AT_ALL}"], "X-Key: the environment variable NOT_THERE_AT_ALL is not set, or empty"),
+        (["X-Key: {file:/nowhere/key}"], "no secret can be read from /nowhere/key: No such file"),
+        ([f"X-Key: {HIDDEN}"], "what X-Key was is not in a record: give it again"),
+        ([f"X-Key: {SECRET}\u2026"], "the value of X-Key is empty, or has other characters"),
+        ([f"Content-Length: {SECRET}"], "Content-Length cannot be given: it is the body's"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_said_without_its_value(texts: list[str], said: str) -> None:
+    """Nor is what may be one: the error may stand in a log."""
+    with pytest.raises(InvalidArgument) as found:
+        looked_up(headers_from_texts(texts))
+    assert said in str(found.value)
+    assert SECRET not in str(found.value)
+
+
+def test_a_plan_has_headers_and_does_not_tell_them(tmp_path: Path) -> None:
+    """Neither as text nor as JSON; a flag takes the place of the plan's, in whichever case. Triton itself has none."""
+    plan = plan_from_values({"headers": {"X-Key": SECRET, "X-Other": "{env:TOKEN}"}})
+    assert plan.model_dump(mode="json")["headers"] == {"X-Key": HIDDEN, "X-Other": "{env:TOKEN}"}
+    assert SECRET not in f"{plan!r}{plan}{plan.model_dump()}{plan.model_dump_json()}"
+    for wrong in ({"headers": {"X-Key": f"{SECRET}\n"}}, {"headers": {"X-Key": [SECRET]}}):
+        with pytest.raises(InvalidArgument, match="headers") as found:
+            plan_from_values(wrong)
+        assert SECRET not in str(found.value)
+    with pytest.raises(InvalidArgument, match="Triton itself is asked without"):
+        plan_from_values({"headers": {"X-Key": "a"}, "transport": "triton", "host": "127.0.0.1:8001"})
+    with pytest.raises(InvalidArgument, match="give them as a header"):
+        plan_from_values({"host": f"http://me:{SECRET}@127.0.0.1:8080"})
+
+
+def test_only_the_host_is_told() -> None:
+    """Another gateway whose metrics are read, or another port, is somebody else."""
+    headers = {"X-Key": SECRET}
+    assert of_origin(headers, "http://edge:80/cameras", "http://edge") == headers
+    assert of_origin(headers, "http://edge:8081", "http://edge") == {}
+    assert of_origin(headers, "https://edge", "http://edge") == {}
+
+
+def test_a_guarded_server_is_asked_and_the_secrets_are_nowhere(tmp_path: Path, guarded: KnownServer) -> None:
+    """Not in the command line of any process of the generator, nor in anything that is written, at any time."""
+    given = ["--images", "made:32x32x2", "--warm-up", "0", "--triton", "", "--users", "2", "--seconds", "1.5"]
+    given += ["--header", f"authorization: {FROM_ENVIRONMENT}", "--header", f"X-Literal: {LITERAL}"]
+    asked = [sys.executable, "-m", "loadtest", "run", "--host", guarded.url, "--out", str(tmp_path), *given]
+    environment = os.environ | {"KNOWN_TOKEN": SECRET}
+    named = [*asked, "--processes", "2"]
+    with subprocess.Popen(named, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        eventually(lambda: list(tmp_path.rglob("samples-*.bin")), within_s=60)
+        children = psutil.Process(process.pid).children(recursive=True)
+        told = [" ".join(child.cmdline()) for child in children]
+        written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+        shown, _ = process.communicate(timeout=120)
+    assert process.returncode in (0, 3), shown  # 3 of a machine that others use
+    written += [path.read_bytes() for path in tmp_path.iterdir()]
+    assert any("locust" in line for line in told)
+    for secret in (SECRET, LITERAL):
+        assert not [line for line in [*told, shown] if secret in line]
+        assert not [content for content in written if secret.encode() in content]
+    [path] = tmp_path.glob("*.json")
+    record = records.read(path)
+    assert record.counted()[0].summary.answered
+    assert record.counted()[0].summary.failed == {}
+    assert record.conditions["counts"]["counted"]["the gateway"] == record.conditions["counts"]["came"]
+    assert record.plan["headers"] == {"authorization": FROM_ENVIRONMENT, "X-Literal": HIDDEN}
+
+
+def test_what_a_server_quotes_of_a_secret_is_not_written(tmp_path: Path, guarded: KnownServer) -> None:
+    """A careless one answers with the key that it refuses."""
+    template = tmp_path / "other.toml"
+    template.write_text('path = "/v1/models/known/predict"\ncontains = ["results"]\n')
+    values = QUICK | {"host": guarded.url, "transport": "template", "template": str(template), "gateway": ""}
+    wrong = {"stages": [{"users": 1, "seconds": 0.5}], "headers": {"authorization": f"Bearer not-{SECRET}"}}
+    record = run(plan_from_values(values | wrong), tmp_path / "out")
+    assert record.conditions["said"]["unauthorized"] == f"there is no key ['{HIDDEN}']"
+
+
+def test_a_templates_header_gives_way_to_the_plans() -> None:
+    """In whichever case it is written; its others stay."""
+    template = Template(path="/", text="a", headers={"Authorization": "Bearer a", "X-Kind": "photo"})
+    way = TemplateWay("http://127.0.0.1:9", 1.0, template, {"authorization": KEY})
+    [image] = images_from_text("made:32x32x1", 0)
+    way.prepare(["known"], [image])
+    assert way.door(1).request_of("known", image)[2] == {
+        "content-type": "image/jpeg", "X-Kind": "photo", "authorization": KEY
+    }  # fmt: skip
+
+
+def test_a_key_that_is_refused_is_said_at_once(guarded: KnownServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without it, though the server quotes it."""
+    assert main(["run", "--host", guarded.url, "--header", f"authorization: Bearer not-{SECRET}"]) == 3
+    said = capsys.readouterr().err
+    assert "unauthorized" in said or "no key" in said
+    assert "not-" not in said
+
+
+def test_plain_locust_takes_headers_and_tells_no_secret(guarded: KnownServer) -> None:
+    """Nor does it where it cannot begin, and the server quotes the key."""
+    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", "-u", "1", "-t", "1s"]
+    command += [
+        "--host",
+        guarded.url,
+        "--images",
+        "made:32x32x1",
+        "--header",
+        "authorization: Bearer {env:KNOWN_TOKEN}",
+    ]
+    environment = os.environ | {"KNOWN_TOKEN": f"not-{SECRET}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert f"loadtest: there is no key ['{HIDDEN}']" in done.stderr
+    assert SECRET not in done.stderr
+
+
+def test_a_search_that_goes_on_is_told_its_headers_again() -> None:
+    """Its record has where a secret is, and not what it was; what is not said again is not guessed."""
+    plan = plan_from_values({"headers": {"X-Key": SECRET, "X-Other": "{env:TOKEN}"}, "slo": "p99<5ms"})
+    search = {"start": 1, "most": 2, "least": 1, "seconds": 1}
+    record = steps_record().model_copy(
+        update={"plan": plan.model_dump(mode="json", exclude_none=True), "conditions": {"capacity": search}}
+    )
+    before, _ = capacity._remembered(record, [])
+    assert before.told_headers() == {"X-Key": HIDDEN, "X-Other": "{env:TOKEN}"}
+    again, _ = capacity._remembered(record, [f"x-key: {SECRET}"])
+    assert again.told_headers() == {"X-Other": "{env:TOKEN}", "x-key": SECRET}
+
+
+def test_short_values_are_not_taken_for_secrets() -> None:
+    """A `1` would be taken out of every number."""
+    assert Hider({"X-Retries": "1", "X-Key": "abcdef"})("11 of abcdef") == f"11 of {HIDDEN}"
+
+
+def test_grpc_sends_them_as_metadata() -> None:
+    """In lower case, with every call; seen by a server that refuses whoever has none."""
+    seen: list[dict[str, str]] = []
+
+    class Seen(grpc.ServerInterceptor):  # type: ignore[misc]
+        def intercept_service(self, _: object, details: grpc.HandlerCallDetails) -> None:
+            seen.append(dict(details.invocation_metadata))
+
+    server = grpc.server(ThreadPoolExecutor(1), interceptors=[Seen()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        channel = GrpcChannel(f"127.0.0.1:{port}", 5.0, {"X-Api-Key": SECRET})
+        channel.infer(b"")
+        with pytest.raises(WireError):
+            channel.ready_models()
+    finally:
+        server.stop(None).wait()
+    assert [each.get("x-api-key") for each in seen] == [SECRET, SECRET]

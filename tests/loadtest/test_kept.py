@@ -1,0 +1,67 @@
+"""One generator for several runs, as a search for settings has it."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loadtest.kept import KeptGenerator
+from loadtest.load import Load
+from loadtest.run import run
+from tests.loadtest.knowing import KnownServer, known_server
+from tests.loadtest.test_run import generators, plan
+
+NO_LIMITS = {"lateness_p99_ms": 60_000, "generator_cpu": 2, "sent": 0.01}
+"""A run on a machine that stood still would be invalid, and its generator ended."""
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[KnownServer]:
+    with known_server("--service", "deterministic:0.010", "--workers", "infinite") as server:
+        yield server
+
+
+@pytest.mark.parametrize("load", [Load(rate_per_s=40, seconds=1), Load(users=2, seconds=1)], ids=["open", "closed"])
+def test_each_run_has_what_it_asked_for_and_no_more(tmp_path: Path, quick: KnownServer, load: Load) -> None:
+    """Though the process is the same: what it did before is not counted again, and nothing of it is left undone.
+
+    Of runs that are valid: on a machine that stands still for a second one is not, and its process is ended.
+    """
+    asked = plan(quick, stages=[load.model_dump(exclude_none=True)], limits=NO_LIMITS)
+    with KeptGenerator(tmp_path / "kept") as kept:
+        records = [run(asked, tmp_path, kept=kept)]
+        begun = generators()
+        records += [run(asked, tmp_path, kept=kept) for _ in range(2)]
+        are_valid = all(record.is_valid for record in records)
+        assert (len(begun) == 1 and generators() == begun) == are_valid, [record.invalid for record in records]
+    assert not generators()
+    assert not list((tmp_path / "kept").iterdir())
+    for record in filter(lambda record: record.is_valid, records):
+        counts = record.conditions["counts"]
+        assert counts["counted"]["the gateway"] == counts["came"]
+        assert counts["failed"] == {}
+        [stage] = record.counted()
+        assert stage.seconds == pytest.approx(1)
+        assert 0 < stage.summary.answered < counts["came"]
+        if load.rate_per_s is not None:
+            assert stage.summary.due == 40
+
+
+def test_a_run_that_went_wrong_leaves_no_generator_to_the_next(tmp_path: Path, quick: KnownServer) -> None:
+    """One that was interrupted, or invalid, or whose generator was killed since: the next begins anew, and is whole."""
+    impossible = {"lateness_p99_ms": 1e-6, "lateness_share": 1e-9}
+    late = plan(quick, stages=[{"rate_per_s": 20, "seconds": 0.5}], limits=impossible)
+    asked, stop = plan(quick, stages=[{"users": 1, "seconds": 0.5}]), threading.Event()
+    stop.set()
+    with KeptGenerator(tmp_path / "kept") as kept:
+        assert run(asked, tmp_path, kept=kept, stop=stop).invalid[0] == "interrupted"
+        assert not generators()
+        assert not run(late, tmp_path, kept=kept).is_valid
+        assert not generators()
+        run(asked, tmp_path, kept=kept)
+        [process] = generators()
+        process.kill()
+        process.wait(5)
+        assert run(asked, tmp_path, kept=kept).counted()[0].summary.failed == {}
+        assert generators() != [process]
