@@ -134,7 +134,7 @@ def profile_of_model(repository: Path, name: str, photo: Path, iterations: int) 
     model = repository / checked_name(name)
     version = served_version(model)
     if version is None:
-        found = sorted(entry.name for entry in repository.glob("*") if (entry / "config.pbtxt").is_file())
+        found = sorted(config.parent.name for config in repository.glob(f"[!.]*/{CONFIG}"))
         raise BuildError(STEP, f"{repository} serves no model {name!r}; it has {', '.join(found) or 'none'}")
     threads = _threads(file_from_path(model / CONFIG))
     pipeline = Pipeline(model / str(version), name, threads)

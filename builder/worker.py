@@ -34,7 +34,8 @@ def frameworks_python() -> Path:
     python = Path(named) if named else PYTHON
     if not os.access(python, os.X_OK):
         what = f"{VARIABLE} names {python}, which is no program" if named else f"{python} is not there"
-        raise BuildError("export", f"{what}; this source needs torch: make setup-frameworks")
+        how = "make setup-frameworks, or the builder's image with the frameworks (docs/11-containers.md)"
+        raise BuildError("export", f"{what}; this source needs torch: {how}")
     return python
 
 

@@ -37,6 +37,7 @@ from vision.errors import (
     UnknownModel,
     WireError,
 )
+from vision.model_folders import holds_model
 from vision.serving import ServingSettings
 
 SERVICE = "/inference.GRPCInferenceService"
@@ -127,7 +128,7 @@ class TritonClient:
         index = await self._call("RepositoryIndex", service_pb2.RepositoryIndexRequest(), CONTROL_TIMEOUT_S)
         versions: dict[str, list[Any]] = {}
         for entry in index.models:
-            if not entry.name.startswith("."):  # a version that is being published beside the models
+            if holds_model(entry.name):
                 versions.setdefault(entry.name, []).append(entry)
         return versions
 

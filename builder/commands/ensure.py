@@ -18,6 +18,7 @@ from builder.ensure.artefacts import Incomplete, artefacts_of, stamp_of
 from builder.ensure.control import TritonControl
 from builder.ensure.decision import decision, strays
 from builder.ensure.installation import Installer
+from builder.ensure.keeping import keep
 from builder.ensure.order import Order, Surroundings
 from builder.ensure.preflight import LEAST_WORKSPACE_BYTES, MIB, WANTED_WORKSPACE_BYTES, memory_plan
 from builder.ensure.run import Pass, identified, plan_told, repository_of
@@ -116,7 +117,8 @@ def _become(program: str, order: Order, options: argparse.Namespace) -> NoReturn
 def _ensured(order: Order, options: argparse.Namespace) -> int:
     """One pass, and then, if that is wanted, what comes later; the exit code.
 
-    With `--then` what comes later is for a child, which knows what the pass has tried and still holds its lock.
+    With `--then` what comes later is for a child, which knows what the pass has tried and still holds its lock. It sees
+    to it that there is always one who watches.
     """
     parent = None if options.then is None else os.getpid()
     repository_of(order.repository)
@@ -132,10 +134,23 @@ def _ensured(order: Order, options: argparse.Namespace) -> int:
         outcomes = (first if parent is None else first.without_triton()).all()
         if options.watch and (parent is None or os.fork() == 0):
             place.take_over()
-            watch = Watch(pass_of, max(0.1, options.every), parent)
+            watch = Watch(pass_of, max(0.1, options.every))
             watch.begin(stamps, outcomes)
-            watch.forever()
+            if parent is None:
+                watch.forever()
+            else:
+                keep(_watching(watch, place), parent)
     return int(not all(outcome.is_served for outcome in outcomes))
+
+
+def _watching(watch: Watch, place: Workplace) -> Callable[[int], None]:
+    def until_ended(parent: int) -> None:
+        place.sweep()  # what one that was killed has left
+        sweep()
+        watch.parent = parent
+        watch.forever()
+
+    return until_ended
 
 
 def _pass_of(order: Order, place: Workplace, progress: Progress, triton: str | None) -> Callable[[], Pass]:

@@ -15,7 +15,17 @@ import onnx
 from builder.engines.jobs import ShapeRange
 from builder.golden import FILE as GOLDEN
 from builder.golden import golden_from_file
-from builder.publishing.inventory import BUILD, GRAPH, PARITY, Model, Version, damage_of, model_of, models_of
+from builder.publishing.inventory import (
+    BUILD,
+    GRAPH,
+    PARITY,
+    Model,
+    Version,
+    damage_of,
+    folders_of,
+    model_of,
+    models_of,
+)
 from builder.publishing.repository import CONFIG
 from builder.publishing.served_config import config_from_bytes
 from builder.recipes.parts import Precision
@@ -95,8 +105,8 @@ def stamp_of(artefacts: Path) -> Mapping[str, object]:
     equals no other; a folder that is not there is as good as empty.
     """
     try:
-        return {path.name: _stamp(path) for path in sorted(artefacts.iterdir()) if path.is_dir()}
-    except OSError:
+        return {path.name: _stamp(path) for path in folders_of(artefacts)}
+    except BuildError:
         return {}
 
 

@@ -11,6 +11,7 @@ from builder.passport import FILE as PASSPORT
 from builder.passport import Platform, compare
 from builder.publishing.repository import served_version, versions
 from vision.errors import BuildError
+from vision.model_folders import holds_model
 
 Action = Literal["keep", "switch", "publish", "build", "refused", "rolled_back"]
 """`keep`: it is served as wanted. `switch`: a version that lies there already is what is wanted. `publish`: an engine
@@ -73,12 +74,14 @@ def strays(repository: Path, names: Sequence[str], device: Platform) -> list[tup
     Models that are no engines are not among them.
     """
     found = []
-    for model in sorted(path for path in repository.glob("[!.]*") if path.is_dir() and path.name not in names):
+    for model in sorted(path for path in repository.glob("*") if holds_model(path.name) and path.is_dir()):
+        if model.name in names:
+            continue
         try:
             served = served_version(model)
             if served is None or not (model / str(served) / PASSPORT).exists():
                 continue
-        except (BuildError, OSError):  # of other making, or no model: a disk's lost+found
+        except (BuildError, OSError):  # of other making, or not to be read
             continue
         found.append((model.name, misfit(model / str(served), device)))
     return found

@@ -36,6 +36,10 @@ class Workplace:
         with suppress(OSError):  # a full disk: it is held all the same
             (self.folder / LOCK).write_text(f"{os.getpid()}\n")
 
+    def sweep(self) -> None:
+        """Delete engines that were under way when whoever held it ended."""
+        shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """An empty folder, gone when the block ends."""
@@ -76,7 +80,7 @@ def workplace(folder: Path, patience_s: float | None = None) -> Iterator[Workpla
         _lock(descriptor, folder, time.monotonic() + (PATIENCE_S if patience_s is None else patience_s))
         place = Workplace(folder)
         place.take_over()
-        shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+        place.sweep()
         yield place
     finally:
         os.close(descriptor)

@@ -8,11 +8,12 @@ from typing import Any
 
 from builder.passport import FILE as PASSPORT
 from builder.passport import Passport, passport_from_file
-from builder.publishing.repository import CONFIG, NAME, STAGING, config_version, versions
+from builder.publishing.repository import CONFIG, NAME, NAME_EXPECTED, config_version, versions
 from builder.publishing.served_config import config_from_bytes
 from builder.publishing.triton_config import ENGINE
 from vision.contract import Contract, contract_from_json
 from vision.errors import BuildError, ContractError
+from vision.model_folders import holds_model
 
 STEP = "read"
 CONTRACT, GRAPH, BUILD, PARITY, EVALUATION = (
@@ -60,16 +61,24 @@ class Model:
 
 
 def models_of(repository: Path) -> list[Model]:
-    """Every folder of a repository by name, whatever it holds.
+    """Every folder of a repository that is meant as a model, by name, whatever it holds.
+
+    Raises:
+        BuildError: the repository cannot be read.
+    """
+    return [_model(folder) for folder in folders_of(repository)]
+
+
+def folders_of(repository: Path) -> list[Path]:
+    """Theirs, by name.
 
     Raises:
         BuildError: the repository cannot be read.
     """
     try:
-        folders = sorted(path for path in repository.iterdir() if path.is_dir() and not path.name.startswith(STAGING))
+        return sorted(path for path in repository.iterdir() if holds_model(path.name) and path.is_dir())
     except OSError as exc:
         raise BuildError(STEP, f"cannot read {repository}: {exc.strerror or exc}; give --repository FOLDER") from exc
-    return [_model(folder) for folder in folders if not folder.name.startswith(".")]
 
 
 def model_of(repository: Path, name: str) -> Model:
@@ -78,9 +87,10 @@ def model_of(repository: Path, name: str) -> Model:
     Raises:
         BuildError: there is none of that name; those there are, are listed.
     """
-    if NAME.fullmatch(name) and (repository / name).is_dir():
-        return _model(repository / name)
-    names = ", ".join(model.name for model in models_of(repository)) or "none"
+    folders = {folder.name: folder for folder in folders_of(repository)}
+    if name in folders:
+        return _model(folders[name])
+    names = ", ".join(folders) or "none"
     raise BuildError(STEP, f"{repository} holds no model {name!r}; it holds: {names}")
 
 
@@ -114,7 +124,9 @@ def _model(folder: Path) -> Model:
         found = tuple(_version(folder / str(number), number) for number in versions(folder))
     except OSError as exc:
         return Model(folder.name, folder, served, (), f"cannot be listed: {exc.strerror or exc}")
-    if problem is None and served not in [version.number for version in found]:
+    if not NAME.fullmatch(folder.name):
+        problem = f"its name cannot be a model's: {NAME_EXPECTED}; rename the folder"
+    elif problem is None and served not in [version.number for version in found]:
         problem = f"{CONFIG} names version {served}, which is not there"
     return Model(folder.name, folder, served, found, problem)
 

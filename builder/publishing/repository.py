@@ -27,6 +27,7 @@ STEP = "publish"
 STAGING = ".staging-"
 CONFIG = "config.pbtxt"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+NAME_EXPECTED = "expected letters, digits, '-' and '_', starting with a letter or digit"
 
 CHUNK_BYTES = 4 * 2**20
 
@@ -50,9 +51,7 @@ def checked_name(name: str) -> str:
         BuildError: it cannot.
     """
     if not NAME.fullmatch(name):
-        raise BuildError(
-            "read", f"--name {name!r}: expected letters, digits, '-' and '_', starting with a letter or digit"
-        )
+        raise BuildError("read", f"--name {name!r}: {NAME_EXPECTED}")
     return name
 
 

@@ -68,7 +68,7 @@ def options_from_command_line() -> argparse.Namespace:
     parser.add_argument("--model-repository", type=location, required=True, help="a folder, or s3://BUCKET/PREFIX")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     for kind, port in PORTS.items():
-        parser.add_argument(f"--{kind}-port", type=int, default=port, help="default %(default)s")
+        parser.add_argument(f"--{kind}-port", type=port_from_text, default=port, help="default %(default)s")
     parser.add_argument(
         "--load", action="append", default=[], metavar="NAME", help="a model to load, '*' for each; may be repeated"
     )
@@ -132,6 +132,13 @@ def wheel_folder() -> Path:
             f"{name or 'no glibc'} {version}: use docker/, or a newer system"
         )
     return Path(next(iter(spec.submodule_search_locations)))
+
+
+def port_from_text(text: str) -> int:
+    try:
+        return preflight.port_of(text, "it")
+    except preflight.PreflightError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def location(text: str) -> Path | str:

@@ -27,6 +27,13 @@ class PreflightError(Exception):
     """Why Triton cannot start, and what to do about it."""
 
 
+def port_of(text: str, setting: str) -> int:
+    """The port that `setting` gives as `text`; raise PreflightError where it is none."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= 65535):
+        raise PreflightError(f"{setting} is {text!r}: expected a port, 1 to 65535")
+    return int(text)
+
+
 def check_port(host: str, port: int, setting: str) -> None:
     """Raise PreflightError unless `port` can be bound; name `setting`, and who holds it where /proc tells."""
     try:

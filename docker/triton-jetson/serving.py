@@ -4,8 +4,8 @@
 
 One process from its first line to Triton's last, so that signals and the exit code are Triton's. Where nothing can be
 served yet it waits for what can, as long as `ensure` goes on beside it. Ends with 78 where this image is not for this
-machine, 1 where there is nothing to serve and nobody who sees to it, 130 when it is ended before Triton runs. Runs in
-the builder's environment.
+machine or a setting is none, 1 where there is nothing to serve and nobody who sees to it, 130 when it is ended before
+Triton runs. Runs in the builder's environment.
 """
 
 import os
@@ -34,7 +34,7 @@ from builder.publishing.repository import CONFIG
 from vision.errors import BuildError
 
 ENTRYPOINT = Path(__file__).with_name("entrypoint.py")
-NOT_FOR_THIS_MACHINE, NOTHING_TO_SERVE = 78, 1
+MISCONFIGURED, NOTHING_TO_SERVE = os.EX_CONFIG, 1
 BECOME = "--become-triton"
 DEVICE = "JETSERVE_DEVICE"
 """From the first part to the second, as JSON: asking TensorRT again would take seconds."""
@@ -63,8 +63,17 @@ class Places:
 
 
 def places_of(environment: Mapping[str, str]) -> Places:
+    """
+    Raises:
+        PreflightError: a port is none.
+    """
+
     def path(name: str, default: str) -> Path:
         return Path(environment.get(f"JETSERVE_{name}", default))
+
+    def port(kind: str, default: int) -> int:
+        name = f"JETSERVE_{kind.upper()}_PORT"
+        return preflight.port_of(environment.get(name) or str(default), name)
 
     ports = {"http": 8000, "grpc": 8001, "metrics": 8002}
     return Places(
@@ -73,20 +82,23 @@ def places_of(environment: Mapping[str, str]) -> Places:
         work=path("WORK", "/work"),
         server=path("TRITONSERVER", "/opt/tritonserver/bin/tritonserver"),
         host=environment.get("JETSERVE_HOST", "0.0.0.0"),  # noqa: S104 - the container's own; what is published is its caller's
-        ports={kind: int(environment.get(f"JETSERVE_{kind.upper()}_PORT", port)) for kind, port in ports.items()},
+        ports={kind: port(kind, default) for kind, default in ports.items()},
         image=environment.get("JETSERVE_TRITON", ""),
     )
 
 
 def main(arguments: Sequence[str]) -> int:
     """The exit code of what comes before Triton; it returns only where Triton is not reached."""
-    places = places_of(os.environ)
+    try:
+        places = places_of(os.environ)
+    except preflight.PreflightError as exc:
+        return told(f"triton cannot start: {exc}", MISCONFIGURED)
     try:
         if arguments[:1] != [BECOME]:
             return begin(places, arguments)
         become([*triton_command(places), *arguments[1:]])
     except DeviceError as exc:
-        return told(str(exc), NOT_FOR_THIS_MACHINE)
+        return told(str(exc), MISCONFIGURED)
     except BuildError as exc:
         return told(f"failed at {exc}", NOTHING_TO_SERVE)
     except preflight.PreflightError as exc:
@@ -107,7 +119,7 @@ def begin(places: Places, arguments: Sequence[str]) -> int:
     """
     device = device_from_system(folder=places.models)
     if reasons := unfit(device, places.image):
-        return told("\n".join(reasons), NOT_FOR_THIS_MACHINE)
+        return told("\n".join(reasons), MISCONFIGURED)
     say("device", f"{device.model}, {device.gpu}; this image is made of {places.image}")
     scratch = places.work / "tmp"
     try:
@@ -197,7 +209,7 @@ def nothing_in(places: Places) -> str:
 
 
 def has_child() -> bool:
-    """Whether the `ensure` that watches is there: this process' only child, and forgotten here once it has ended."""
+    """Whether the `ensure` that sees to new artefacts is there: this process' only child, forgotten once it ended."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -215,7 +227,7 @@ def loadable(repository: Path, device: Device | None) -> tuple[list[str], list[s
             if not (model.folder / CONFIG).is_file():
                 continue
             is_engine = (version / PASSPORT).exists()
-        except OSError as exc:  # as of a disk's lost+found
+        except OSError as exc:
             left_out.append(f"{model.name} is left out: {exc.filename}: {exc.strerror}")
             continue
         is_known = is_engine and device is not None and device.tensorrt is not None

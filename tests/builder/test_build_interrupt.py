@@ -21,14 +21,14 @@ WAIT = (
     "say = p.say\n"
     "def slow(step, text):\n"
     "    say(step, text)\n"
-    "    time.sleep(0.4 if step == sys.argv[1] else 0)\n"
+    "    time.sleep(60 if step == sys.argv[1] else 0)\n"
     "import builder.commands.build as b\n"
     "b.say = slow\n"
     "from builder import __main__ as m\n"
     "m.end_like_ctrl_c()\n"
     "sys.exit(m.main(sys.argv[2:]))\n"
 )
-"""The command line, with a moment of time after a step's line, so that the signal finds it there."""
+"""The command line; it goes no further than a step's line, so that the signal finds it there."""
 
 
 def started(folder: Path, *arguments: object) -> subprocess.Popen[str]:

@@ -3,7 +3,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,9 +11,10 @@ import pytest
 
 from builder.checkpoints import download
 from builder.checkpoints.fetch import Fetched, cache_folder, fetched
-from builder.progress import Progress
+from builder.progress import Log, Progress
 from builder.recipes.parts import Checkpoint, CheckpointFile, CheckpointPackage, CheckpointRandom, CheckpointUrl
 from builder.recipes.recipe import recipe_from_folder
+from tests.gateway.serving import eventually
 from vision.errors import BuildError
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -54,7 +54,8 @@ class Server(ThreadingHTTPServer):
         self.content = CONTENT
         self.asked: list[tuple[str, str | None]] = []
         """Path and Range of every request."""
-        self.delay_s = 0.0
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.redirect = ""
 
     def url(self, name: str = "net.pth") -> str:
@@ -67,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server, wanted = self.server, self.headers.get("Range")
         server.asked.append((self.path, wanted))
-        time.sleep(server.delay_s)
+        server.may_answer.wait(30)
         if self.path.startswith("/moved/"):
             self.send_response(302)
             self.send_header("Location", server.redirect or server.url(self.path.removeprefix("/moved/")))
@@ -109,9 +110,12 @@ def said() -> list[str]:
 
 @pytest.fixture
 def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]) -> Callable[[Checkpoint], Fetched]:
-    """Fetches with a cache of the test's own; files are relative to tmp_path."""
+    """Fetches with a cache of the test's own, and a log; files are relative to tmp_path."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return lambda checkpoint: fetched(checkpoint, tmp_path, Progress(lambda step, text: said.append(f"{step} {text}")))
+    log = Log(tmp_path / "log")
+    log.begin("fetch")
+    progress = Progress(lambda step, text: said.append(f"{step} {text}"), log)
+    return lambda checkpoint: fetched(checkpoint, tmp_path, progress)
 
 
 Fetch = Callable[[Checkpoint], Fetched]
@@ -329,13 +333,18 @@ def test_a_file_too_large_to_be_a_checkpoint_is_refused(
     refused(fetch, CheckpointUrl(url=server.url(), sha256=SHA), "1000", "no checkpoint")
 
 
-def test_one_process_fetches_a_file_and_others_wait(fetch: Fetch, server: Server, said: list[str]) -> None:
+def test_one_process_fetches_a_file_and_others_wait(
+    fetch: Fetch, server: Server, said: list[str], tmp_path: Path
+) -> None:
     """The file is asked for once; who waited says so."""
-    server.delay_s = 0.3
+    log = tmp_path / "log"
+    server.may_answer.clear()
     checkpoint = CheckpointUrl(url=server.url(), sha256=SHA)
     threads = [threading.Thread(target=fetch, args=[checkpoint]) for _ in range(3)]
     for thread in threads:
         thread.start()
+    eventually(lambda: log.read_text().count("waited") == 2, within_s=20)
+    server.may_answer.set()
     for thread in threads:
         thread.join()
     assert len(server.asked) == 1

@@ -94,13 +94,28 @@ def test_damaged_and_foreign_folders_are_shown_as_such(tmp_path: Path, capsys: p
     (tmp_path / "list" / "1" / "parity.json").write_text("[1, 2]")
     (tmp_path / "foreign [red]").mkdir()
     (tmp_path / "file").write_text("no folder")
+    for name in ("lost+found", "System Volume Information", ".cache", ".staging-x"):
+        (tmp_path / name).mkdir()
     problems = {model.name: bool(model.problem or model.versions[0].problem) for model in models_of(tmp_path)}
     assert problems == {"cut": True, "foreign [red]": True, "gone": True, "list": False, "whole": False, "words": True}
     shown = told(capsys, "list", "--repository", tmp_path)
     assert "foreign [red]" in shown
+    assert "lost+found" not in shown
     assert "contract.json is not a contract" in shown
     assert "model.onnx cannot be read" in shown
     assert json.loads(told(capsys, "list", "--json", "--repository", tmp_path))
+
+
+def test_a_name_that_no_model_can_have_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody meant it as one, and would look for it."""
+    publish_version(tmp_path, "toy")
+    shutil.copytree(tmp_path / "toy", tmp_path / "my toy")
+    rows = json.loads(told(capsys, "list", "--json", "--repository", tmp_path))
+    assert [row["model"] for row in rows] == ["my toy", "toy"]
+    assert rows[0]["problem"].startswith("its name cannot be a model's: expected letters, digits")
+    assert rows[1]["problem"] is None
+    assert "my toy, version 1" in told(capsys, "inspect", "my toy", "--repository", tmp_path, code=1)
+    assert "it holds: my toy, toy" in told(capsys, "inspect", "../toy", "--repository", tmp_path, code=1)
 
 
 @pytest.mark.parametrize("depth", [200, 100_000])

@@ -1,8 +1,10 @@
 import io
 import os
 import pty
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from builder.progress import Log, Progress, _bars, line_of
 
 ROOT = Path(__file__).parents[2]
 STEPS = """
-import time
+import sys
 from builder.progress import Progress, terminal_if_any
 progress = Progress(terminal=terminal_if_any())
 for name in ("fetch", "parity"):
@@ -21,7 +23,7 @@ for name in ("fetch", "parity"):
         step.total(3)
         for photo in ("a.jpg", "b.jpg", "c.jpg"):
             step.advance(photo)
-            time.sleep(0.15)
+            sys.stdin.readline()
         step.done(f"{name} is done")
 """
 
@@ -73,18 +75,28 @@ def test_everything_is_in_the_log_with_its_time(tmp_path: Path) -> None:
 def test_a_terminal_shows_a_bar_and_then_the_line() -> None:
     """With the count and what is at hand, and the line in its place once it is done."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", STEPS], cwd=ROOT, stdout=theirs, stderr=theirs, env={**os.environ, "TERM": "xterm"}
-    )
-    os.close(theirs)
-    shown = b""
-    while True:
+    with subprocess.Popen(
+        [sys.executable, "-c", STEPS],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm"},
+    ) as process:
+        os.close(theirs)
+        assert process.stdin is not None
         try:
-            shown += os.read(ours, 4096)
-        except OSError:  # Linux ends a pty that nobody holds with EIO
-            break
+            shown = b""
+            for photo in (b"a.jpg", b"b.jpg", b"c.jpg") * 2:
+                shown += _until(ours, photo)
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+            shown += _until(ours, None)
+            process.wait(30)
+        finally:
+            process.kill()
     os.close(ours)
-    assert process.wait() == 0
+    assert process.returncode == 0
     text = shown.decode()
     assert "b.jpg" in text
     assert "2/3" in text
@@ -94,9 +106,23 @@ def test_a_terminal_shows_a_bar_and_then_the_line() -> None:
     assert text.index("b.jpg") < text.index("fetch is done") < text.index("parity is done")
 
 
+def _until(terminal: int, word: bytes | None) -> bytes:
+    """What it shows until the word is there; None is to its end."""
+    shown, end_s = b"", time.monotonic() + 30
+    while word is None or word not in shown:
+        assert select.select([terminal], [], [], 30)[0], shown
+        assert time.monotonic() < end_s, shown
+        try:
+            shown += os.read(terminal, 4096)
+        except OSError:  # Linux ends a pty that nobody holds with EIO
+            assert word is None, shown
+            break
+    return shown
+
+
 def test_a_pipe_shows_lines_alone() -> None:
     """No bars, no control characters: fit for a log."""
-    done = subprocess.run([sys.executable, "-c", STEPS], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", STEPS], cwd=ROOT, input="", capture_output=True, text=True, check=True)
     assert done.stdout == "fetch     fetch is done\nparity    parity is done\n"
     assert done.stderr == ""
 

@@ -142,7 +142,11 @@ class Stack:
         return found
 
     def left(self) -> list[str]:
-        """Containers, networks and volumes of the stack."""
+        """Containers, networks and volumes of the stack; not what runs by hand of an image, which has its label."""
         label = f"label=com.docker.compose.project={self.name}"
-        listings = (["ps", "--all"], ["network", "ls"], ["volume", "ls"])
+        listings = (
+            ["ps", "--all", "--filter", "label=com.docker.compose.container-number"],
+            ["network", "ls"],
+            ["volume", "ls"],
+        )
         return [line for kind in listings for line in docker(*kind, "--quiet", "--filter", label).split()]

@@ -196,10 +196,10 @@ def triton() -> Iterator[Triton]:
 
 
 def processes(folder: Path, *programs: str) -> Path:
-    """A /proc with these."""
+    """A /proc with these, each with an argument or two."""
     for number, program in enumerate(programs, 1):
         (folder / str(number)).mkdir(parents=True, exist_ok=True)
-        (folder / str(number) / "cmdline").write_bytes(program.encode() + b"\0--an-option\0")
+        (folder / str(number) / "cmdline").write_bytes(program.replace(" ", "\0").encode() + b"\0--an-option\0")
     return folder
 
 
@@ -225,6 +225,33 @@ def test_triton_is_alive_when_it_answers_and_ready_with_a_model(tmp_path: Path, 
     assert (health.main(True, address, proc), health.main(False, address, proc)) == (0, 0)
     triton.is_live = False
     assert (health.main(True, address, proc), health.main(False, address, proc)) == (1, 1)
+
+
+def test_that_nobody_watches_is_said_and_nobody_is_sick_for_it(
+    tmp_path: Path, triton: Triton, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Photos are answered; for Docker's log of health checks it is said, as long as it is so."""
+    health, address = module("health"), f"http://127.0.0.1:{triton.server_port}"
+    triton.models = [{"name": "toy", "version": "1", "state": "READY"}]
+    entrypoint = "/opt/jetserve/docker/entrypoint.py"
+    beside = f"/opt/jetserve/.venv/builder/bin/python {entrypoint}"
+    started = (f"/sbin/docker-init -- python {entrypoint}", "/opt/tritonserver/bin/tritonserver")
+    proc = processes(tmp_path, *started, beside)
+    assert (health.main(True, address, proc), health.main(False, address, proc)) == (0, 0)
+    assert capsys.readouterr().out.count("nobody watches for new artefacts") == 2
+    processes(tmp_path, *started, beside, beside)
+    assert health.main(False, address, proc) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("port", ["http", "70000"])
+def test_a_port_that_is_none_is_said_by_the_health_check(
+    tmp_path: Path, port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a line; the container has ended for it."""
+    proc = processes(tmp_path, "/opt/tritonserver/bin/tritonserver")
+    assert module("health").main(False, f"http://127.0.0.1:{port}", proc) == 1
+    assert f":{port} does not answer: " in capsys.readouterr().out
 
 
 def test_the_defaults_are_a_row_of_the_table() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from builder.commands.build import LOGS
+from builder.publishing.place import REPOSITORIES
 from tests.docker.engine import DOCKER, ROOT, docker, require_compose
 from vision import __version__
 
@@ -64,6 +66,21 @@ def test_dockerfiles(path: Path) -> None:
     assert re.findall(r"^ARG VERSION=(.*)$", text, re.MULTILINE) == [__version__]
     for never in ("# syntax", "<<", "--link", ":latest", "index-url", "curl "):
         assert never not in text
+
+
+def test_the_builder_has_where_to_write() -> None:
+    """Its folder in the image cannot be written: what its commands write there, as they do elsewhere, are links."""
+    links = re.findall(r"ln -s (\S+ \S+)", (DOCKER / "builder" / "Dockerfile").read_text())
+    assert set(links) == {f"/models {REPOSITORIES['cpu']}", f"/tmp {LOGS}"}  # noqa: S108 - in the image
+
+
+def test_the_frameworks_are_those_of_make() -> None:
+    """Torch and setuptools are in no lock file: the image takes what `make setup-frameworks` takes."""
+    image, make = (DOCKER / "builder" / "Dockerfile").read_text(), (ROOT / "Makefile").read_text()
+    [torch] = re.findall(r"^TORCH \?= (\S+)$", make, re.MULTILINE)
+    [setuptools] = re.findall(r"\$\(TORCH\) (setuptools==\S+)$", make, re.MULTILINE)
+    assert f"\nARG TORCH={torch}\n" in image
+    assert f"${{TORCH}} {setuptools} " in image
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)

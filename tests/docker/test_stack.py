@@ -133,7 +133,7 @@ def recovered(stack: Stack) -> None:
 def test_an_own_model(stack: Stack) -> None:
     """As the guide says: imported by the builder's container, loaded into the running Triton, there after a restart."""
     stack.shell(block_of_guide("deploy", "clients load mine"))
-    eventually(lambda: balloons(stack, "mine") >= FOUND, within_s=5)
+    eventually(lambda: balloons(stack, "mine") >= FOUND, within_s=BACK_S)
     # Without a threshold of its own the import takes the source's, which lets more through than the shipped one.
     started = stack.state("triton")["State"]["StartedAt"]
     stack.compose("restart", "--timeout", "1", "triton")

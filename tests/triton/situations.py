@@ -52,6 +52,8 @@ class TritonPythonModel:
     def execute(self, requests):
         if "raise" in self.parameters:
             raise ValueError("the model stumbled")
+        if "entered" in self.parameters:
+            open(self.parameters["entered"], "w").close()
         time.sleep(float(self.parameters.get("sleep_s", "0")))
         scores = pb_utils.Tensor("scores", np.zeros((1, 3), np.float32))
         return [pb_utils.InferenceResponse([scores]) for _ in requests]
@@ -78,7 +80,9 @@ def prepare(triton: LocalTriton) -> None:
     write_model(folder, "slow", one, script=SCRIPT, parameters=slow)
     write_model(folder, "full", one, script=SCRIPT, parameters=slow, policy=POLICY.replace("256", "1"))
     write_model(folder, "impatient", one, script=SCRIPT, parameters=slow, policy=POLICY.replace("30000000", "50000"))
-    for name in ("fine", "left", "raises", "slow", "full", "impatient"):
+    endless = {"sleep_s": "60", "entered": str(folder.parent / "entered")}
+    write_model(folder, "endless", one, script=SCRIPT, parameters=endless)
+    for name in ("fine", "left", "raises", "slow", "full", "impatient", "endless"):
         triton.load(name)
     triton.unload("left")
 
@@ -110,8 +114,9 @@ async def too_late(_: LocalTriton, client: TritonClient) -> None:
 
 async def cut_off(triton: LocalTriton, client: TritonClient) -> None:
     """Triton is killed with a request in it, then started again for the others."""
-    request = asyncio.create_task(infer(client, "slow"))
-    await asyncio.sleep(SLEEPS_S / 2)
+    request = asyncio.create_task(infer(client, "endless", timeout_s=60))
+    while not (triton.repository.parent / "entered").exists():  # noqa: ASYNC110 - Triton's process tells nobody
+        await asyncio.sleep(0.01)
     triton.kill()
     try:
         await request

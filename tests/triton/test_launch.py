@@ -47,12 +47,12 @@ def taken_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-def words_of(python: Path | str, *arguments: str) -> str:
+def words_of(python: Path | str, *arguments: str, code: int = 1) -> str:
     """What the launcher says when it refuses."""
     require_triton()
     command = [str(python), str(LAUNCHER), *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    assert ended.returncode == 1
+    assert ended.returncode == code
     assert ended.stdout == ""
     return ended.stderr
 
@@ -69,6 +69,12 @@ def test_taken_port(tmp_path: Path, taken_port: int) -> None:
     assert f"port {taken_port} on 127.0.0.1 is not free" in said
     assert f"by process {os.getpid()} (" in said
     assert "--http-port" in said
+
+
+def test_a_port_that_is_none(tmp_path: Path) -> None:
+    """One beyond the last is not taken for another, which Triton would do."""
+    said = words_of(PYTHON, f"--model-repository={tmp_path}", *port_arguments(http=70000), code=2)
+    assert "--http-port: it is '70000': expected a port, 1 to 65535" in said
 
 
 def test_missing_repository(tmp_path: Path) -> None:

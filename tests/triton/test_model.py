@@ -35,7 +35,9 @@ from vision.errors import BackendFailure, DeadlineExceeded
 pytestmark = [pytest.mark.anyio, pytest.mark.triton]
 
 CONTRACT = colour_contract()
-WAIT_FOR_OTHERS_US = 200_000
+WAIT_FOR_OTHERS_US = 10_000_000
+"""Longer than a busy machine takes to send the others: as many are sent as a batch may have, and none waits for it."""
+TRIES = 3
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ async def scores_of(
     client: TritonClient, model: str, *batches: NDArray[Any], contract: Contract = CONTRACT
 ) -> list[Any]:
     """The answers, or errors, of requests sent together."""
-    requests = (client.infer(model, "", contract, batch, timeout_s=5) for batch in batches)
+    requests = (client.infer(model, "", contract, batch, timeout_s=30) for batch in batches)
     answers = await asyncio.gather(*requests, return_exceptions=True)
     return [a if isinstance(a, BaseException) else a.outputs["scores"] for a in answers]
 
@@ -83,7 +85,8 @@ async def test_joined_requests_get_their_own(triton: LocalTriton, client: Triton
 
 async def test_one_failure_is_one_request_s(triton: LocalTriton, client: TritonClient) -> None:
     """A request on which the graph fails is refused alone; those that shared its run are answered."""
-    write_model(triton.repository, "brittle", CONTRACT, brittle_graph(), queue_delay_us=WAIT_FOR_OTHERS_US)
+    three = colour_contract(max_batch=3)
+    write_model(triton.repository, "brittle", three, brittle_graph(), queue_delay_us=WAIT_FOR_OTHERS_US)
     triton.load("brittle")
     first, culprit, last = await scores_of(client, "brittle", image(10), image(200), image(30))
     with pytest.raises(BackendFailure, match="the graph failed on this request"):
@@ -97,7 +100,8 @@ async def test_unreadable_request_is_refused_alone(triton: LocalTriton, client: 
     reads = "feed[name] = array = tensor.as_numpy()\n"
     fails = "            if array[0, 0, 0, 0] == 200:\n                raise MemoryError('no room')\n"
     script = MODEL_PY.read_text().replace(reads, reads + fails)
-    write_model(triton.repository, "reads", CONTRACT, colour_graph(), script=script, queue_delay_us=WAIT_FOR_OTHERS_US)
+    three = colour_contract(max_batch=3)
+    write_model(triton.repository, "reads", three, colour_graph(), script=script, queue_delay_us=WAIT_FOR_OTHERS_US)
     triton.load("reads")
     first, culprit, last = await scores_of(client, "reads", image(10), image(200), image(30))
     with pytest.raises(BackendFailure, match=r"the request cannot be read: MemoryError\('no room'\)"):
@@ -120,7 +124,8 @@ async def test_no_boxes_is_an_answer(triton: LocalTriton, client: TritonClient) 
 
 async def test_any_size(triton: LocalTriton, client: TritonClient) -> None:
     """Where the size is free, requests of one size are one run, and all are answered."""
-    free = CONTRACT.model_copy(update={"input": CONTRACT.input.model_copy(update={"shape": (-1, -1, 3)})})
+    free = colour_contract(max_batch=3)
+    free = free.model_copy(update={"input": free.input.model_copy(update={"shape": (-1, -1, 3)})})
     write_model(
         triton.repository, "free", free, counting_graph(side=None), queue_delay_us=WAIT_FOR_OTHERS_US, ragged=True
     )
@@ -143,32 +148,46 @@ async def test_who_waits_in_the_queue_is_told_at_the_deadline(
     triton: LocalTriton, client: TritonClient, policy: str, run: int
 ) -> None:
     """Triton is not, and runs the request for nobody, unless a queue policy has it look (decision 20)."""
-    one = colour_contract(max_batch=1)
-    script = MODEL_PY.read_text().replace("responses = [None]", "import time; time.sleep(0.3); responses = [None]")
+    one, gate = colour_contract(max_batch=1), triton.repository.parent / f"gate-{run}"
+    waits = f"import os, time\n        while not os.path.exists({str(gate)!r}):\n            time.sleep(0.01)\n"
+    script = MODEL_PY.read_text().replace("responses = [None]", f"{waits}        responses = [None]")
     name = "patient" if policy else "sleeper"
     write_model(triton.repository, name, one, colour_graph(), script=script, policy=policy)
     triton.load(name)
     # One is run and, without a policy, Triton takes two more out of the queue ahead of their turn.
-    before = [asyncio.create_task(client.infer(name, "", one, image(0), timeout_s=5)) for _ in range(3)]
-    await asyncio.sleep(0.1)
+    before = [asyncio.create_task(client.infer(name, "", one, image(0), timeout_s=30)) for _ in range(3)]
+    await asyncio.sleep(0.1)  # they are sent before the next one
     with pytest.raises(DeadlineExceeded):
         await client.infer(name, "", one, image(0), timeout_s=0.1)
-    assert not all(each.done() for each in before)
+    assert not any(each.done() for each in before)
+    gate.touch()
     await asyncio.gather(*before)
     await client.infer(name, "", one, image(0), timeout_s=5)
     assert triton.statistics(name, images=run)["inference_count"] == run
 
 
 async def test_no_request_waits_for_nothing(triton: LocalTriton, client: TritonClient) -> None:
-    """One request after the other is answered without Triton's pause of half a second (docs/04-triton.md)."""
+    """One request after the other is answered without Triton's pause of half a second (docs/04-triton.md).
+
+    One in some 200 waits where there is a queue policy, for just that long. A busy machine may stop for as long as it
+    likes, and now and then for half a second: one of three tries without a pause is enough.
+    """
     write_model(triton.repository, "brisk", CONTRACT, colour_graph())
     triton.load("brisk")
-    slowest_s = 0.0
-    for _ in range(1000):
-        begin = time.perf_counter()
-        await client.infer("brisk", "", CONTRACT, image(0), timeout_s=5)
-        slowest_s = max(slowest_s, time.perf_counter() - begin)
-    assert slowest_s < 0.45
+    found = [await pauses(client, "brisk")]
+    while found[-1] and len(found) < TRIES:
+        found.append(await pauses(client, "brisk"))
+    assert found[-1] == [], found
+
+
+async def pauses(client: TritonClient, model: str) -> list[float]:
+    """Seconds of those of many requests that may have waited for Triton's pause."""
+    took_s = []
+    for _ in range(1500):
+        begin_s = time.perf_counter()
+        await client.infer(model, "", CONTRACT, image(0), timeout_s=5)
+        took_s.append(time.perf_counter() - begin_s)
+    return [each_s for each_s in took_s if 0.49 < each_s < 0.6]
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,9 @@ def test_pieces_run_at_the_same_time(module: Any, tmp_path: Path, monkeypatch: p
     assert sorted(graph.runs([[], []], 2, fixed_batch=0)) == [0, 1]
 
 
-def test_a_lone_request_is_alone(instance: Callable[[], Any]) -> None:
+def test_a_lone_request_is_alone(instance: Callable[[], Any], module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Again and again, whichever instance it comes to; what came with others is not, nor what comes soon after."""
+    monkeypatch.setattr(module, "CROWD_S", 60.0)
     first, second = instance(), instance()
     with first.taken(by=1):
         pass

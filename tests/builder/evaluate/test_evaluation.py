@@ -3,7 +3,6 @@
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +14,9 @@ from builder.evaluate.metrics import COCO_NAMES, coco_figures, top_k_figures
 from builder.evaluate.predictions import Kept, Prediction
 from builder.evaluate.samples import Box, Dataset, Sample
 from builder.evaluate.sides import Answers, SideName
-from builder.progress import Progress, Step
+from builder.progress import Log, Progress, Step
 from tests.builder.parity.sides import classifier, detector
+from tests.gateway.serving import eventually
 from vision.errors import BuildError
 
 PICTURES = sorted((Path(__file__).parents[3] / "recipes" / "photos").glob("*.jpg"))
@@ -151,12 +151,14 @@ def test_two_evaluations_of_one_thing_take_turns(tmp_path: Path) -> None:
     first.add("0.jpg", answers["0.jpg"])
     said: list[str] = []
     second = Recorded("onnx", answers)
-    progress = Progress(lambda step, text: said.append(text))
+    log = Log(tmp_path / "log")
+    log.begin("two evaluations")
+    progress = Progress(lambda step, text: said.append(text), log)
     thread = threading.Thread(
         target=evaluate, args=["m", contract, data, [second], tmp_path, "images", progress], daemon=True
     )
     thread.start()
-    time.sleep(0.5)
+    eventually(lambda: "waited for it" in log.path.read_text(), within_s=20)
     assert second.asked == []
     first.add("1.jpg", answers["1.jpg"])
     first.close()

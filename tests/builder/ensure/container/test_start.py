@@ -100,16 +100,24 @@ class Container:
         return [part.split("=")[1] for part in self.told[0]["arguments"] if part.startswith("--load-model=")]
 
     def children(self) -> list[int]:
-        """Process ids: the engine program of a build, or who watches beside Triton."""
-        return [
-            int(number)
-            for number in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        ]
+        """Process ids: the engine program of a build, or who sees beside Triton to it that somebody watches."""
+        return children_of(self.process.pid)
+
+    def watching(self) -> int:
+        """Who watches beside Triton, a child of that one."""
+        [keeper] = self.children()
+        self.until(lambda: children_of(keeper))
+        [watching] = children_of(keeper)
+        return watching
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def children_of(process: int) -> list[int]:
+    return [int(number) for number in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 @pytest.fixture(scope="session")
@@ -172,11 +180,32 @@ def test_engines_are_built_and_then_the_process_is_triton(
     jetson.receives(built / "second")
     container.until(lambda: {"load": "toy", "version": "2"} in container.told)
     assert jetson.served() == 2
-    [watching] = container.children()
+    beside = [*container.children(), container.watching()]
     container.process.send_signal(signal.SIGTERM)
     assert container.ended(GRACE_S) == 0
     assert container.told[-1] == {"signal": "SIGTERM"}
-    assert is_gone(watching)
+    assert all(is_gone(process) for process in beside)
+
+
+def test_who_watches_is_started_again_when_killed(
+    serving: Jetson, built: Path, started: Callable[..., Container]
+) -> None:
+    """In the middle of a build, even: it is said, what it left is swept, and the build is done; Triton serves on."""
+    container = started(serving)
+    assert container.loaded() == ["toy"]
+    serving.behaves(stuck_at=2)
+    serving.receives(built / "second")
+    watching = container.watching()
+    container.until(lambda: list((serving.work / "scratch").glob("*")) and children_of(watching))
+    [building] = children_of(watching)
+    serving.behaves()
+    os.kill(watching, signal.SIGKILL)
+    container.until(lambda: {"load": "toy", "version": "2"} in container.told)
+    assert "the process that watches for artefacts was ended by SIGKILL" in container.said
+    assert container.process.poll() is None
+    assert is_gone(building)
+    assert serving.served() == 2
+    assert serving.is_tidy()
 
 
 def test_it_is_given_what_the_launcher_of_the_cpus_triton_gives(program: ModuleType) -> None:
@@ -271,10 +300,10 @@ def test_sigterm_ends_the_wait(jetson: Jetson, started: Callable[..., Container]
     shutil.rmtree(jetson.artefacts / "toy")
     container = started(jetson)
     container.until(lambda: "Waiting for one" in container.said)
-    [watching] = container.children()
+    beside = [*container.children(), container.watching()]
     container.process.send_signal(signal.SIGTERM)
     assert container.ended(GRACE_S) == 130
-    eventually(lambda: is_gone(watching), within_s=GRACE_S)
+    eventually(lambda: all(is_gone(process) for process in beside), within_s=GRACE_S)
 
 
 def test_where_nobody_would_see_to_it_the_wait_is_over(jetson: Jetson, started: Callable[..., Container]) -> None:
@@ -357,12 +386,12 @@ def test_sigterm_ends_a_long_build_and_the_next_start_goes_on(
 def test_a_folder_that_cannot_be_read_is_left_out(
     serving: Jetson, program: ModuleType, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """As `lost+found` of a disk that the models lie on, which is root's: the others are served, and looked after."""
-    (serving.repository / "lost+found").mkdir()
+    """Root's, say: the others are served, and looked after."""
+    (serving.repository / "private").mkdir()
     real = getattr(Path, method)
 
     def refused(path: Path) -> object:
-        if path.parent.name == "lost+found":
+        if path.parent.name == "private":
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 
@@ -372,6 +401,43 @@ def test_a_folder_that_cannot_be_read_is_left_out(
     assert len(left_out) == (method == "is_file")
     assert serving.ensure() == 0
     assert serving.served() == 2
+
+
+def test_what_a_file_system_makes_is_not_spoken_of(
+    serving: Jetson, program: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both folders may be the root of a disk: its `lost+found` is no model, and no artefact that is waited for."""
+    for folder in (serving.repository, serving.artefacts):
+        (folder / "lost+found").mkdir()
+    assert program.loadable(serving.repository, device_of(ORIN, serving.folder / "root")) == (["toy"], [])
+    assert serving.ensure() == 0
+    serving.ensure("--dry-run")
+    assert "lost+found" not in str(capsys.readouterr())
+
+
+@pytest.mark.parametrize("came", ["http", "0", "65536", "8000.0", " "])
+@pytest.mark.parametrize("kind", ["HTTP", "GRPC", "METRICS"])
+def test_a_port_that_is_none_is_named(
+    program: ModuleType,
+    kind: str,
+    came: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In a line, with what came and what is expected; with 78, since no restart mends it."""
+    monkeypatch.setenv(f"JETSERVE_{kind}_PORT", came)
+    assert program.main([]) == 78
+    said = capsys.readouterr().err
+    assert said == f"triton cannot start: JETSERVE_{kind}_PORT is {came!r}: expected a port, 1 to 65535\n"
+
+
+def test_an_empty_port_is_none_given(program: ModuleType) -> None:
+    """As Compose passes on a variable that its environment does not have."""
+    assert program.places_of({"JETSERVE_HTTP_PORT": "", "JETSERVE_GRPC_PORT": "9001"}).ports == {
+        "http": 8000,
+        "grpc": 9001,
+        "metrics": 8002,
+    }
 
 
 def test_a_port_that_is_taken_is_named(serving: Jetson, started: Callable[..., Container]) -> None:
