@@ -34,11 +34,12 @@ class Catalogue:
         refresh_s: float,
         jpeg: JpegDecoder = exact,
         patience_s: Callable[[], float] = lambda: LOOK_TIMEOUT_S,
-        grace_s: Callable[[], float] = lambda: 0.0,
+        heard_s: Callable[[], float] = lambda: 0.0,
+        fallen_silent: Callable[[], None] = lambda: None,
     ) -> None:
-        """`patience_s` is how long a look may take now, and `grace_s` as in `listed`."""
+        """`patience_s` is how long Triton may be silent now; `heard_s` and `fallen_silent` are as in `listed`."""
         self._triton = triton
-        self._patience_s, self._grace_s = patience_s, grace_s
+        self._patience_s, self._heard_s, self._fallen_silent = patience_s, heard_s, fallen_silent
         self._jpeg = jpeg
         self._refresh_s = refresh_s
         self._models: dict[str, ServedModel] = {}
@@ -198,7 +199,7 @@ class Catalogue:
     async def _look(self) -> None:
         began_s = time.monotonic()
         try:
-            models = await listed(self._triton, self._patience_s(), self._grace_s)
+            models = await listed(self._triton, self._patience_s(), self._heard_s, self._fallen_silent)
         except JetserveError as exc:
             self._failed(exc)
         except Exception as exc:  # whatever it is, the gateway goes on following

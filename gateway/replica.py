@@ -77,7 +77,8 @@ class Replica:
             refresh_s=equipment.refresh_s,
             jpeg=equipment.jpeg,
             patience_s=self._patience_s,
-            grace_s=self._grace_s,
+            heard_s=lambda: self._heard_s,
+            fallen_silent=self._fallen_silent,
         )
         self._statistics = Statistics(self.triton)
         self.tensors = TensorPath(
@@ -189,21 +190,18 @@ class Replica:
             self._rests[servable.name] = servable, time.monotonic() + REST_S
 
     def _patience_s(self) -> float:
-        """How long a look at it may take: no less than always, and short only where requests may wait for it."""
+        """How long it may be silent: no less than always, and short only where requests may wait for it."""
         if self.is_up and self._others.beside(self):
             return min(SILENCE_S + self.catalogue.took_s, LOOK_TIMEOUT_S)
         return LOOK_TIMEOUT_S
 
-    def _grace_s(self) -> float:
-        """How long it may be silent yet. When that is over, who waits for it, and might ask another, waits no more."""
-        if (left_s := self._heard_s + self._patience_s() - time.monotonic()) > 0:
-            return left_s
+    def _fallen_silent(self) -> None:
+        """Whoever waits for it, and might ask another, waits no more."""
         now_s = asyncio.get_running_loop().time()
         for waiting, name in list(self._waiting.items()):
             if self._others.can_serve(name, self):
                 del self._waiting[waiting]
                 waiting.reschedule(now_s)
-        return 0.0
 
 
 class Attempt:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
+from tests.ports import free_ports
 from vision.contract import Contract, Output
 
 RECORDED: dict[str, dict[str, str]] = json.loads(
@@ -77,6 +78,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     look_s: float = 0.0
     look_failure: str | None = None
     hangs: bool = False
+    may_answer: Callable[[], bool] = lambda: True
+    """Asked again and again before an inference is answered."""
     empty: bool = False
     live: bool = True
     received: list[Received] = field(default_factory=list)
@@ -103,6 +106,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
             ("grpc.so_reuseport", 0),
         ]
         self._server = grpc.aio.server(options=options)
+        if not self.port:  # one that nobody gets while it is stopped
+            [self.port] = free_ports(1)
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
         self.port = self._server.add_insecure_port(self.address)
         await self._server.start()
@@ -194,7 +199,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         metadata = dict(context.invocation_metadata())
         self.received.append(Received(request.model_name, request.model_version, batch, timeout_us, metadata))
         await asyncio.sleep(self.delay_s)
-        while self.hangs:  # noqa: ASYNC110 - tests set it from another thread
+        while self.hangs or not self.may_answer():  # noqa: ASYNC110 - tests set it from another thread
             await asyncio.sleep(0.005)
         if self.failure is not None:
             await self._fail(self.failure, context)

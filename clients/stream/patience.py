@@ -26,6 +26,8 @@ class Patience:
         self._since_s = 0.0
         self._attempt = 0
         self._told = ""
+        self.failed: Exception | None = None
+        """What went wrong last, since all was well."""
 
     def pause_s(self, error: Exception, asked_s: float = 0.0) -> float:
         """How long to wait before another attempt, with jitter; at least what the other side asked for.
@@ -39,6 +41,7 @@ class Patience:
         if pause_s is None:
             raise error
         self._attempt += 1
+        self.failed = error
         if str(error) != self._told:
             self._told = str(error)
             self._on_trouble(f"{error}; trying again for up to {self._deadline.remaining_s():.0f} s")
@@ -52,7 +55,7 @@ class Patience:
         """It worked: the next failure is a first one."""
         if self._told:
             self._on_trouble(f"the stream goes on, {time.monotonic() - self._since_s:.1f} s after that")
-        self._deadline, self._attempt, self._told = None, 0, ""
+        self._deadline, self._attempt, self._told, self.failed = None, 0, "", None
 
 
 def logged(message: str) -> None:

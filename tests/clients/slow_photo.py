@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-GIVEN_UP_S = 3.0
+GIVEN_UP_S = 10.0
 
 
 @asynccontextmanager

@@ -55,7 +55,7 @@ def test_failures_are_counted_by_kind(fake: FakeTriton, photo: Path, capsys: pyt
     shown = capsys.readouterr()
     report = json.loads(shown.out)
     assert report["failures"] == {"overloaded": 7}
-    assert report["seconds"] < 1  # what is busy asks to be left alone for a second
+    assert report["seconds"] < 5  # what is busy asks to be left alone for a second, each time
     assert (report["per_second"], report["answer_ms"]) == (0, {})
     [line] = shown.err.splitlines()
     assert line.startswith("python -m clients: 7 failed, overloaded: ")

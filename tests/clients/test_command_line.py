@@ -5,7 +5,8 @@ import os
 import pty
 import subprocess
 import sys
-import time
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from clients.__main__ import main
 from clients.photos import image_from_photo
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.gateway.photos import encoded
-from tests.gateway.serving import RunningGateway, running_fake
+from tests.gateway.serving import RunningGateway, eventually, running_fake
 from tests.ports import free_ports
 from tests.tiny_models import spot_contract
 
@@ -303,14 +304,21 @@ def test_photos_go_out_together_and_come_back_in_order(
     for name in names:
         (tmp_path / name).write_bytes(encoded(32, 32, (0, 0, 255), ".png"))
     asked = ("--model", "colour", "--output", "csv", "--top-k", "1")
-    fake.delay_s = 0.1
-    try:
-        started_s = time.monotonic()
-        assert run(gateway, "predict", str(tmp_path), *asked, "--concurrency", "10") == 0
-        took_s = time.monotonic() - started_s
-    finally:
-        fake.delay_s = 0.0
-    assert took_s < 1.5  # one after the other it would be two seconds
+    fake.received.clear()
+    together: list[int] = []
+
+    def answer_when_all_are_there() -> None:
+        with suppress(AssertionError):
+            eventually(lambda: fake.running == 10, within_s=10)
+            together.append(len(fake.received))
+        fake.hangs = False
+
+    fake.hangs = True
+    answering = threading.Thread(target=answer_when_all_are_there)
+    answering.start()
+    assert run(gateway, "predict", str(tmp_path), *asked, "--concurrency", "10") == 0
+    answering.join()
+    assert together == [10]
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [Path(line.partition(",")[0]).name for line in lines] == names
 

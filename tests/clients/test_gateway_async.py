@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from clients import AsyncGatewayClient, GatewayClient
+from clients.io_async import LIMITS
 from tests.clients.slow_photo import filled_by_the_loop
 from tests.fake_triton import FakeTriton
 from tests.gateway.photos import encoded
@@ -58,8 +59,9 @@ async def test_reading_a_photo_is_part_of_the_time_allowed(gateway: RunningGatew
             timer.join()
 
 
-async def test_connections_are_as_many_as_requests_and_are_kept() -> None:
+async def test_connections_are_as_many_as_requests_and_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the number: nobody waits for another's connection, or pays for a new one."""
+    monkeypatch.setattr(LIMITS, "keepalive_expiry", 60.0)  # they are kept for five seconds, which a machine may take
     callers = connections = here = 0
     everybody = asyncio.Event()
 
@@ -77,7 +79,7 @@ async def test_connections_are_as_many_as_requests_and_are_kept() -> None:
 
     async with await asyncio.start_server(serve, "127.0.0.1") as server:
         port = server.sockets[0].getsockname()[1]
-        async with AsyncGatewayClient(f"http://127.0.0.1:{port}", timeout_s=10, retries=0) as client:
+        async with AsyncGatewayClient(f"http://127.0.0.1:{port}", timeout_s=60, retries=0) as client:
             for callers in (102, 40):
                 here = 0
                 everybody.clear()
@@ -96,16 +98,17 @@ async def test_who_is_cancelled_leaves_the_gateway(gateway: RunningGateway, fake
             with pytest.raises(asyncio.CancelledError):
                 await predicting
             await asyncio.to_thread(
-                eventually, lambda: 'outcome="caller_gone"' in gateway.http.get("/metrics").text, within_s=2
+                eventually, lambda: 'outcome="caller_gone"' in gateway.http.get("/metrics").text, within_s=10
             )
         finally:
             fake.hangs = False
         assert (await client.predict(RED, "colour")).classes
-    eventually(lambda: fake.running == 0, within_s=1)
+    eventually(lambda: fake.running == 0, within_s=10)
 
 
 SCRIPT = """
-import sys, threading
+import logging, sys, threading
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # that a callback took long is the machine's doing
 from clients import DirectClient, GatewayClient
 for client in (GatewayClient(sys.argv[1]), DirectClient(sys.argv[2])):
     with client:

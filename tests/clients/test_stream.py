@@ -296,7 +296,7 @@ def test_without_a_gateway_it_says_how_to_start_one() -> None:
     started_s = time.monotonic()
     with GatewayClient(url) as client, pytest.raises(BackendUnavailable, match=f"no gateway at {url} .*`make run`"):
         next(client.stream([shade(1)], "colour"))
-    assert time.monotonic() - started_s < 5
+    assert time.monotonic() - started_s < 15
 
 
 def test_a_server_that_is_no_gateway_is_told_apart(fake: FakeTriton, gateway: RunningGateway) -> None:

@@ -6,13 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.builder.conftest import snapshot
 from tests.frameworks.jobs import NEEDS_FRAMEWORKS
+from tests.gateway.serving import eventually
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "recipes/fruit-mobilenetv2"
@@ -102,8 +102,8 @@ def test_an_interrupt_while_exporting_leaves_nothing(folder: Path) -> None:
     for line in process.stdout:
         if line.startswith("fetch"):
             break
-    time.sleep(3)
-    [worker] = children_of(process.pid)
+    eventually(lambda: with_torch(process.pid), within_s=60)
+    [worker] = with_torch(process.pid)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -112,5 +112,14 @@ def test_an_interrupt_while_exporting_leaves_nothing(folder: Path) -> None:
     assert list((folder / "tmp").glob("jetserve-*")) == []
 
 
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def with_torch(pid: int) -> list[int]:
+    """Its children that have come so far as to load torch."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if "libtorch" in _maps(child)]
+
+
+def _maps(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/maps").read_text()
+    except OSError:  # it has ended meanwhile
+        return ""

@@ -29,6 +29,12 @@ def served(triton: LocalTriton) -> Iterator[RunningGateway]:
 
 
 @pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who wants exact times waits for as long as it takes, on a machine that has other things to do."""
+    monkeypatch.setattr("gateway.statistics.EXACT_S", 20.0)
+
+
+@pytest.fixture
 def fake() -> Iterator[FakeTriton]:
     """A fake Triton with a classifier `colour` and a detector `spot`."""
     with running_fake({"colour": FakeModel(colour_contract()), "spot": FakeModel(spot_contract())}) as fake:

@@ -1,6 +1,7 @@
 """Gateways and fake Tritons that run beside a test, on real sockets."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from gateway.settings import Settings
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.ports import free_ports
 
-START_S = 10.0
+START_S = 30.0
 
 F = TypeVar("F", bound=FakeTriton)
 
@@ -66,12 +67,25 @@ def running_gateway(triton: str, **settings: object) -> Iterator[RunningGateway]
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         app = config.app
         assert not isinstance(app, str)
+        if any(_listens(address) for address in triton.split(",")):  # its first look may fail on a busy machine
+            catalogue = app.state.service.catalogue  # type: ignore[union-attr]  # an ASGI app; ours has it
+            eventually(lambda: catalogue.unavailable is None, within_s=START_S)
         with httpx.Client(base_url=url, timeout=30) as http:
             state = app.state  # type: ignore[union-attr]  # an ASGI app; ours has it
             yield RunningGateway(url, f"127.0.0.1:{state.grpc.port}", http, state.service, stop)
     finally:
         stop()
         thread.join(START_S)
+        assert not thread.is_alive(), "the gateway does not end"
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

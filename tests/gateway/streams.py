@@ -57,7 +57,7 @@ def bare_stream(url: str, model: str, query: str = "") -> Iterator[socket.socket
     target = urlsplit(address_of(url, model, query))
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-        connection.settimeout(20)
+        connection.settimeout(60)
         connection.connect((target.hostname, target.port))
         key = base64.b64encode(os.urandom(16)).decode()
         connection.sendall(
@@ -91,13 +91,46 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def until_still(count: Callable[[], int], meanwhile: Callable[[], object]) -> int:
+    """Wait until it has counted something, and then nothing for a while: not by the clock alone, but while another
+    caller was answered again and again."""
+    last, rounds, end_s = 0, 0, time.monotonic() + 120
+    while not last or rounds < 30:
+        assert time.monotonic() < end_s, f"it counts on and on, and has counted {last}"
+        rounds += 1
+        if (now := count()) != last:
+            last, rounds = now, 0
+        meanwhile()
+        time.sleep(0.02)
+    return last
+
+
 def most_until_the_model_stops(fake: FakeTriton, pid: int, meanwhile: Callable[[], None]) -> int:
     """The most memory the process had until `spot` had nothing to do for a while."""
-    most, last, stopped_s = 0, -1, time.monotonic()
-    while time.monotonic() - stopped_s < 0.7:
-        if (asked := sum(each.model == "spot" for each in fake.received)) != last:
-            last, stopped_s = asked, time.monotonic()
+    most = 0
+
+    def looked() -> None:
+        nonlocal most
         meanwhile()
         most = max(most, resident_bytes(pid))
-    assert last > 10
+
+    assert until_still(lambda: sum(each.model == "spot" for each in fake.received), looked) > 10
     return most
+
+
+def stays(count: Callable[[], int]) -> bool:
+    """Whether it does, for half a second."""
+    before = count()
+    time.sleep(0.5)
+    return count() == before
+
+
+def at_half_speed(fake: FakeTriton, sent: Callable[[], int], of: int) -> None:
+    """Have the model answer a stream's frame once two more were sent, or all: whatever else the machine has to do."""
+    begun: dict[int, int] = {}
+
+    def may_answer() -> bool:
+        at = begun.setdefault(len(fake.received), sent())
+        return sent() >= min(of, at + 2)
+
+    fake.may_answer = may_answer

@@ -1,6 +1,7 @@
 """The moment by which a request must be answered."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,14 +20,19 @@ async def test_what_takes_longer_is_cancelled_and_named() -> None:
     assert deadline.remaining_s() == 0
 
 
-async def test_phases_share_one_deadline() -> None:
+async def test_phases_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one phase used up, the next does not have."""
-    deadline = Deadline(0.2)
+    now_s = 100.0
+    monkeypatch.setattr("clients.deadline.time", SimpleNamespace(monotonic=lambda: now_s))
+    deadline = Deadline(20.0)
     async with deadline.over("the first"):
-        await asyncio.sleep(0.15)
-    with pytest.raises(DeadlineExceeded):
+        now_s += 15
+        await asyncio.sleep(0)
+    assert deadline.remaining_s() == 5
+    now_s += 5
+    with pytest.raises(DeadlineExceeded, match="while the second"):
         async with deadline.over("the second"):
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(5)
 
 
 async def test_another_timeout_is_not_the_deadline() -> None:

@@ -45,7 +45,7 @@ def test_the_contract_decides_how_many_pixels_are_decoded(
     """What reaches Triton is the contract's own; the answer has the whole photo's size either way."""
     contract = contract_with_decode(colour_contract(), decode_as)
     fake.models["colour"] = FakeModel(contract, version="2")
-    eventually(lambda: faked.http.get("/v1/models/colour").json()["version"] == "2", within_s=2)
+    eventually(lambda: faked.http.get("/v1/models/colour").json()["version"] == "2", within_s=10)
     assert faked.http.get("/v1/models/colour").json()["contract"]["decode"] == decode_as
     photo = encoded(Image.fromarray(noise(301, 407)), "JPEG", quality=90)
     [result] = faked.predict("colour", photo).json()["results"]

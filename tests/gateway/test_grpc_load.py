@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from typing import Any
@@ -24,7 +24,7 @@ from tests.gateway.oip import calling
 from tests.gateway.phases import UNDIVIDED
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway, eventually, running_gateway
-from tests.gateway.streams import many_boxes
+from tests.gateway.streams import many_boxes, until_still
 from vision.decode import image_from_bytes
 
 PHOTO = encoded(40, 40)
@@ -51,17 +51,19 @@ def uploading(channel: grpc.Channel, chunks: Iterator[bytes], timeout_s: float, 
 
 
 def never() -> Iterator[bytes]:
-    threading.Event().wait(5)
+    threading.Event().wait(20)
     yield b""
 
 
-def still(count: Callable[[], int]) -> None:
-    """Wait until it has counted something, and then nothing for a while."""
-    last, stopped_s = 0, time.monotonic()
-    while not last or time.monotonic() - stopped_s < 0.7:
-        if (now := count()) != last:
-            last, stopped_s = now, time.monotonic()
-        time.sleep(0.01)
+def is_served(gateway: RunningGateway) -> bool:
+    """Whether a photo is, in time; on a busy machine the next."""
+    try:
+        with calling(gateway, "grpc") as caller:
+            return bool(caller.arrays("colour", [PHOTO])["counts"].tolist() == [3])
+    except InferenceServerException as exc:
+        if "DEADLINE_EXCEEDED" not in str(exc):
+            raise
+        return False
 
 
 def counted(gateway: RunningGateway, model: str, outcome: str) -> float:
@@ -126,7 +128,7 @@ def test_a_refusal_does_not_wait_for_the_message(fake: FakeTriton) -> None:
         call = begun(channel)
         eventually(lambda: fake.running == 1, within_s=5)
         with pytest.raises(grpc.RpcError) as caught:
-            uploading(channel, never(), 3).result()
+            uploading(channel, never(), 10).result()
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         call.cancel()
 
@@ -135,19 +137,18 @@ def test_an_upload_that_takes_too_long_is_ended_and_its_permit_free(fake: FakeTr
     """The deadline covers the upload: a caller who trickles must not hold a permit for ever."""
     with running_gateway(fake.address, permits=1, deadline_s=0.3) as gateway:
         with grpc.insecure_channel(gateway.grpc) as channel, pytest.raises(grpc.RpcError) as caught:
-            uploading(channel, never(), 3).result()
+            uploading(channel, never(), 10).result()
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert "while the photo was arriving" in caught.value.details()
-        assert gateway.service.permits.taken == 0
-        with calling(gateway, "grpc") as caller:
-            assert caller.arrays("colour", [PHOTO])["counts"].tolist() == [3]
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=5)
+        eventually(lambda: is_served(gateway), within_s=10)
 
 
 def test_the_gateways_deadline_ends_a_request(fake: FakeTriton) -> None:
     """However long the caller would wait."""
     fake.hangs = True
-    with running_gateway(fake.address, deadline_s=0.3) as gateway, calling(gateway, "grpc") as caller:
-        with pytest.raises(InferenceServerException, match=r"0\.3 s passed while the model was at work"):
+    with running_gateway(fake.address, deadline_s=1) as gateway, calling(gateway, "grpc") as caller:
+        with pytest.raises(InferenceServerException, match=r"1 s passed while the model was at work"):
             caller.infer("colour", [PHOTO], client_timeout=20)
         assert counted(gateway, "colour", "deadline_exceeded") == 1
 
@@ -156,10 +157,10 @@ def test_the_callers_deadline_reaches_triton(fake: FakeTriton) -> None:
     """What is still queued when nobody waits any more is never run."""
     with running_gateway(fake.address, deadline_s=30) as gateway, calling(gateway, "grpc") as caller:
         caller.infer("colour", [PHOTO])
-        caller.infer("colour", [PHOTO], client_timeout=5)
-        caller.infer("colour", [PHOTO], timeout=2_000_000)
+        caller.infer("colour", [PHOTO], client_timeout=16)
+        caller.infer("colour", [PHOTO], timeout=8_000_000)
         allowed_s = [received.timeout_us / 1e6 for received in fake.received]
-        for allowed, of in zip(allowed_s, (30, 5, 2), strict=True):
+        for allowed, of in zip(allowed_s, (30, 16, 8), strict=True):
             assert of / 2 < allowed < of * 1.1  # gRPC rounds up a little
 
 
@@ -168,10 +169,10 @@ def test_a_caller_whose_time_is_up_gives_the_permit_back(fake: FakeTriton) -> No
     fake.hangs = True
     with running_gateway(fake.address, permits=1) as gateway, calling(gateway, "grpc") as caller:
         with pytest.raises(InferenceServerException, match="DEADLINE_EXCEEDED"):
-            caller.infer("colour", [PHOTO], client_timeout=0.3)
+            caller.infer("colour", [PHOTO], client_timeout=1)
         assert fake.running == gateway.service.permits.taken == 1
         fake.hangs = False
-        eventually(lambda: gateway.service.permits.taken == 0, within_s=1)
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=10)
         assert (fake.running, fake.cancelled) == (0, 0)
 
 
@@ -182,10 +183,10 @@ def test_a_caller_who_cancels_gives_the_permit_back(fake: FakeTriton) -> None:
         call = begun(channel)
         eventually(lambda: fake.running == 1, within_s=5)
         call.cancel()
-        eventually(lambda: counted(gateway, "colour", "caller_gone") == 1, within_s=1)
+        eventually(lambda: counted(gateway, "colour", "caller_gone") == 1, within_s=10)
         assert fake.running == gateway.service.permits.taken == 1
         fake.hangs = False
-        eventually(lambda: gateway.service.permits.taken == 0, within_s=1)
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=10)
         assert (fake.running, fake.cancelled) == (0, 0)
         assert gateway.predict("colour", PHOTO).status_code == 200
 
@@ -196,7 +197,7 @@ def test_a_caller_who_leaves_during_the_upload_gives_the_permit_back(fake: FakeT
         call = uploading(channel, never(), 20)
         eventually(lambda: gateway.service.permits.taken == 1, within_s=5)
         call.cancel()
-        eventually(lambda: gateway.service.permits.taken == 0, within_s=1)
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=10)
         assert fake.received == []
         assert counted(gateway, "-", "caller_gone") == 1
 
@@ -229,7 +230,7 @@ def test_calls_without_a_permit_are_bounded_too(faked: RunningGateway, monkeypat
 
         def waiting() -> Iterator[Any]:
             yield message()
-            threading.Event().wait(5)
+            threading.Event().wait(20)
 
         streams = [stub.ModelStreamInfer(waiting()) for _ in range(2)]
         for stream in streams:
@@ -281,7 +282,7 @@ def test_streams_and_questions_do_not_take_each_others_places(
 
 def test_grpc_begins_to_end_when_http_does(fake: FakeTriton) -> None:
     """Not when HTTP has finished: who asks meanwhile goes elsewhere, and streams are told at once."""
-    fake.delay_s = 1.5
+    fake.hangs = True
     with running_gateway(fake.address) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=20)
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
@@ -295,6 +296,7 @@ def test_grpc_begins_to_end_when_http_does(fake: FakeTriton) -> None:
                 service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(message(), timeout=5)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             assert not in_work.done()
+            fake.hangs = False
             assert in_work.result().status_code == 200
 
 
@@ -307,9 +309,9 @@ def test_the_servers_end_waits_a_deadline_and_no_longer_for_who_never_reads(fake
     with running_gateway(fake.address, deadline_s=1) as gateway:
         channel = grpc.insecure_channel(gateway.grpc)
         call = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(repeat(asked))
-        still(lambda: len(fake.received))
+        until_still(lambda: len(fake.received), lambda: gateway.http.get("/health/live"))
         started_s = time.monotonic()
-    assert time.monotonic() - started_s < 3
+    assert time.monotonic() - started_s < 8  # and not until it reads
     call.cancel()
     channel.close()
 
@@ -318,27 +320,30 @@ def test_a_question_that_never_arrives_is_ended(fake: FakeTriton) -> None:
     """Or a few callers could keep everybody from asking."""
     with running_gateway(fake.address, deadline_s=0.3) as gateway, grpc.insecure_channel(gateway.grpc) as channel:
         with pytest.raises(grpc.RpcError, match="while the request was arriving") as caught:
-            channel.stream_unary(LIVE)(never(), timeout=3)
+            channel.stream_unary(LIVE)(never(), timeout=10)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def test_stopping_lets_requests_in_work_finish_and_ends_streams(fake: FakeTriton) -> None:
     """A restart of the gateway loses nobody's answer, and waits for no camera: it is told to connect again."""
-    fake.delay_s = 0.3
     with running_gateway(fake.address, deadline_s=8) as gateway:
         channel = grpc.insecure_channel(gateway.grpc)
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
 
         def waiting() -> Iterator[Any]:
             yield message()
-            threading.Event().wait(5)
+            threading.Event().wait(20)
 
         stream = stub.ModelStreamInfer(waiting())
         assert next(stream).infer_response.model_name == "colour"
+        fake.hangs = True
         call = begun(channel)
         eventually(lambda: fake.running == 1, within_s=5)
         stopping_s = time.monotonic()
-    assert time.monotonic() - stopping_s < 4
+        work_ends = threading.Timer(0.3, setattr, (fake, "hangs", False))
+        work_ends.start()
+    assert time.monotonic() - stopping_s < 7
+    work_ends.join()
     assert call.result().model_name == "colour"
     with pytest.raises(grpc.RpcError, match="connect again") as caught:
         next(stream)

@@ -21,10 +21,12 @@ from tests.gateway.serving import RunningGateway, answers, eventually, process, 
 from tests.gateway.streams import (
     FLAT_BYTES,
     FRAME_BYTES,
+    at_half_speed,
     many_boxes,
     most_until_the_model_stops,
     photo_of_bytes,
     resident_bytes,
+    stays,
 )
 from tests.ports import free_ports
 
@@ -179,9 +181,9 @@ def test_a_caller_who_hangs_up_in_mid_frame_gives_the_permit_back(fake: FakeTrit
             stream.send(PHOTO)
             eventually(lambda: fake.running == 1, within_s=5)
         gone = ("gateway_requests_total", "colour", "caller_gone", "grpc-stream")
-        eventually(lambda: samples(gateway).get(gone) == 1, within_s=2)
+        eventually(lambda: samples(gateway).get(gone) == 1, within_s=10)
         fake.hangs = False
-        eventually(lambda: gateway.service.permits.taken == 0, within_s=2)
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=10)
         assert (fake.running, fake.cancelled) == (0, 0)
 
 
@@ -213,7 +215,7 @@ def test_a_gateway_that_stops_ends_its_streams(fake: FakeTriton) -> None:
             stream.send(PHOTO)
             eventually(lambda: fake.running == 1, within_s=5)
             started_s = time.monotonic()
-        assert time.monotonic() - started_s < 5
+        assert time.monotonic() - started_s < 9  # a request in work would be waited for, for its ten seconds
         _, error = stream.answer()
         assert error.status() == "StatusCode.UNAVAILABLE"
 
@@ -237,7 +239,7 @@ def watched(fake: FakeTriton) -> Iterator[tuple[str, str, int]]:
     """The URL, the gRPC address and the pid of a gateway's process that has worked before."""
     [port] = free_ports(1)
     with process(triton=fake.address, log_level="warning", decode_threads=2, grpc_port=port) as (started, url):
-        eventually(lambda: answers(url), within_s=20)
+        eventually(lambda: answers(url), within_s=60)
         with streaming(f"127.0.0.1:{port}", "colour") as stream:
             for _ in range(20):
                 stream.send(photo_of_bytes(FRAME_BYTES), frames="every")
@@ -247,8 +249,7 @@ def watched(fake: FakeTriton) -> Iterator[tuple[str, str, int]]:
 
 def test_five_hundred_frames_at_twice_the_models_speed(fake: FakeTriton) -> None:
     """Memory stays flat, order is kept, the last is answered, and what is not answered was counted as dropped."""
-    fake.delay_s = 0.01
-    photo, count = photo_of_bytes(FRAME_BYTES), 500
+    photo, count, sent = photo_of_bytes(FRAME_BYTES), 500, 0
     received: list[tuple[int, int]] = []
     with watched(fake) as (url, address, pid), streaming(address, "colour") as stream:
 
@@ -259,12 +260,12 @@ def test_five_hundred_frames_at_twice_the_models_speed(fake: FakeTriton) -> None
         reading = threading.Thread(target=read)
         reading.start()
         before, most = resident_bytes(pid), 0
-        start_s = time.monotonic()
-        for number in range(count):
+        at_half_speed(fake, lambda: sent, count)
+        for sent in range(1, count + 1):  # noqa: B007 - the model looks at it
             stream.send(photo)
             most = max(most, resident_bytes(pid))
-            time.sleep(max(0.0, start_s + number * fake.delay_s / 2 - time.monotonic()))
-        reading.join(20)
+            time.sleep(0.002)
+        reading.join(60)
         counted = httpx.get(f"{url}/metrics").text
     numbers, dropped = [number for number, _ in received], sum(dropped for _, dropped in received)
     assert numbers == sorted(set(numbers))
@@ -301,11 +302,9 @@ def test_who_sends_and_never_reads_costs_no_memory(fake: FakeTriton, frames: str
             most = most_until_the_model_stops(fake, pid, served)
         if frames == "latest":
             enough = sent + 1000
-            eventually(lambda: sent > enough, within_s=20)
+            eventually(lambda: sent > enough, within_s=60)
         else:
-            so_far = sent
-            time.sleep(0.5)
-            assert sent == so_far
+            eventually(lambda: stays(lambda: sent), within_s=20)
         assert max(most, resident_bytes(pid)) - before < FLAT_BYTES
         done.set()
         call.cancel()

@@ -47,31 +47,47 @@ async def test_one_load_of_a_model_is_in_flight() -> None:
     assert triton.names == ["colour", "spot", "colour"]
 
 
-async def test_a_model_that_dies_again_waits() -> None:
+class Clock:
+    """Goes on when it is told to."""
+
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("gateway.healing.time", clock)
+    return clock
+
+
+async def test_a_model_that_dies_again_waits(clock: Clock) -> None:
     """One that ends at every request would keep Triton loading it."""
     triton = Loads()
     triton.end.set()
-    healer = Healer(triton, again_s=0.2)
+    healer = Healer(triton, again_s=10)
     for _ in range(3):
         healer.load_again("colour")
         await asyncio.sleep(0.01)
+        clock.now_s += 4
     assert triton.names == ["colour"]
-    await asyncio.sleep(0.2)
     healer.load_again("colour")
     await asyncio.sleep(0)
     assert triton.names == ["colour", "colour"]
 
 
-async def test_a_load_that_was_in_vain_is_followed_by_one_after_an_unload() -> None:
+async def test_a_load_that_was_in_vain_is_followed_by_one_after_an_unload(clock: Clock) -> None:
     """Triton may take an unchanged model for loaded; after a while without a death all begins anew."""
     triton = Loads()
     triton.end.set()
-    healer = Healer(triton, again_s=0.05)
-    for wait_s, unloaded in ((0.06, 0), (0.06, 1), (0.06, 1), (0.2, 2), (0.06, 2), (0.0, 3)):
+    healer = Healer(triton, again_s=10)
+    for wait_s, unloaded in ((11, 0), (11, 1), (11, 1), (31, 2), (11, 2), (0, 3)):
         healer.load_again("colour")
         await asyncio.sleep(0.01)
         assert len(triton.unloaded) == unloaded
-        await asyncio.sleep(wait_s)
+        clock.now_s += wait_s
     assert triton.names == ["colour"] * 6
 
 

@@ -48,14 +48,14 @@ def test_without_triton_it_starts_lives_and_says_what_is_missing() -> None:
 def test_one_model_that_failed_does_not_make_the_rest_unready(faked: RunningGateway, fake: FakeTriton) -> None:
     """Triton calls the whole server unready then; the gateway decides by model."""
     fake.models["spot"].state, fake.models["spot"].reason = "UNAVAILABLE", "no such file"
-    eventually(lambda: "no such file" in faked.http.get("/health/ready").text, within_s=2)
+    eventually(lambda: "no such file" in faked.http.get("/health/ready").text, within_s=10)
     assert faked.http.get("/health/ready").status_code == 200
     assert faked.predict("colour", encoded(40, 40)).status_code == 200
     fake.models["colour"].state = "UNAVAILABLE"
-    eventually(lambda: faked.http.get("/health/ready").status_code == 503, within_s=2)
+    eventually(lambda: faked.http.get("/health/ready").status_code == 503, within_s=10)
     assert faked.http.get("/health/ready").json()["error"] == "model_not_ready"
     fake.models.clear()
-    eventually(lambda: "python -m builder import" in faked.http.get("/health/ready").text, within_s=2)
+    eventually(lambda: "python -m builder import" in faked.http.get("/health/ready").text, within_s=10)
 
 
 def test_requests_are_counted_by_how_they_end(faked: RunningGateway) -> None:
@@ -111,11 +111,11 @@ def test_each_model_says_whether_it_can_be_asked(faked: RunningGateway, fake: Fa
     assert (told("colour"), told("spot")) == (1, 1)
     fake.models["never"] = FakeModel(colour_contract(), state="")
     fake.models["spot"].state, fake.models["spot"].reason = "UNAVAILABLE", "no such file"
-    eventually(lambda: told("spot") == 0, within_s=2)
+    eventually(lambda: told("spot") == 0, within_s=10)
     assert (told("colour"), told("never")) == (1, None)
     fake.models["spot"].reason = "unloaded"
     del fake.models["colour"]
-    eventually(lambda: math.isnan(told("spot") or 0) and math.isnan(told("colour") or 0), within_s=2)
+    eventually(lambda: math.isnan(told("spot") or 0) and math.isnan(told("colour") or 0), within_s=10)
     assert samples(faked)["gateway_build_info", __version__] == 1
 
 

@@ -4,6 +4,7 @@ import struct
 import time
 import weakref
 from contextlib import suppress
+from http.client import HTTPResponse
 from urllib.parse import urlsplit
 
 import pytest
@@ -47,7 +48,9 @@ def test_an_offer_to_upgrade_is_ignored(protocol: str, split: bool) -> None:
                 connection.sendall(photo)
             else:
                 connection.sendall(head + photo)
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+            answer = HTTPResponse(connection)
+            answer.begin()
+            assert (answer.status, len(answer.read()) > 0) == (200, True)
 
 
 def test_only_the_head_is_touched() -> None:
@@ -64,12 +67,13 @@ def test_only_the_head_is_touched() -> None:
 def test_who_asks_nothing_is_hung_up_on(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection without a whole head, from its start or after an answer, ends after a while."""
     monkeypatch.setattr(http_protocol, "HEAD_S", 0.3)
-    with running_gateway("127.0.0.1:9") as gateway, connected(gateway) as connection:
-        connection.sendall(said)
+    with running_gateway("127.0.0.1:9") as gateway:
         begin = time.monotonic()
-        while connection.recv(65536):
-            pass
-        assert 0.2 < time.monotonic() - begin < 5
+        with connected(gateway) as connection:
+            connection.sendall(said)
+            while connection.recv(65536):
+                pass
+        assert 0.2 < time.monotonic() - begin < 9
 
 
 def test_a_connection_that_breaks_off_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +96,7 @@ def test_a_connection_that_breaks_off_is_forgotten(monkeypatch: pytest.MonkeyPat
                 assert connection.recv(65536)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # ends by a reset
         eventually(lambda: len(ended) == 3, within_s=5)
-        eventually(lambda: gc.collect() >= 0 and not lost, within_s=2)
+        eventually(lambda: gc.collect() >= 0 and not lost, within_s=10)
         monkeypatch.setattr(http_protocol.Protocol, "connection_lost", connection_lost)
 
 

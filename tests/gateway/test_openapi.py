@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+import pytest
+
 from clients.results import Prediction
 from gateway.options import SCHEMAS
 from tests.gateway.photos import encoded
@@ -35,6 +37,7 @@ def test_every_parameter_is_described(faked: RunningGateway) -> None:
     assert all(parameters[name]["description"] for name in SCHEMAS)
 
 
+@pytest.mark.usefixtures("patient")
 def test_the_example_is_an_answer(faked: RunningGateway) -> None:
     """With the fields that a real one has."""
     described = predict_operation(faked)["responses"]["200"]["content"]

@@ -20,6 +20,7 @@ PHOTO = encoded(800, 600)
 
 def test_phases_add_up_in_the_order_they_came() -> None:
     """A phase entered twice is counted twice, and the total is the whole."""
+    began_s = time.perf_counter()
     phases = Phases()
     time.sleep(0.002)
     phases.mark("decode")
@@ -29,7 +30,7 @@ def test_phases_add_up_in_the_order_they_came() -> None:
     assert list(spent_ms) == ["decode", "network", "total"]
     assert spent_ms["decode"] >= 502
     assert spent_ms["network"] == 4
-    assert 2 <= spent_ms["total"] < 400
+    assert 2 <= spent_ms["total"] <= (time.perf_counter() - began_s) * 1e3  # what was marked beyond it is not in it
 
 
 def test_a_phase_that_fails_is_counted() -> None:
@@ -42,14 +43,15 @@ def test_a_phase_that_fails_is_counted() -> None:
 
 def test_skipped_time_is_in_no_phase_and_not_in_the_total() -> None:
     """As when Triton is asked what it took: nobody would wait for that otherwise."""
+    began_s = time.perf_counter()
     phases = Phases()
     phases.mark("decode")
     time.sleep(0.02)
     phases.skip()
     phases.mark("respond")
-    spent_s = phases.seconds()
+    spent_s, total_s = phases.seconds(), phases.total_s()
     assert list(spent_s) == ["decode", "respond"]
-    assert sum(spent_s.values()) <= phases.total_s() < 0.02
+    assert sum(spent_s.values()) <= total_s <= time.perf_counter() - began_s - 0.02
     assert [interval.phase for interval in phases.intervals()] == ["decode", "respond"]
 
 
@@ -101,6 +103,7 @@ def averaged(gateway: RunningGateway) -> httpx.Response:
 
 
 @pytest.mark.triton
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("asked", [one, several, picture, averaged])
 def test_the_phases_are_the_whole(served: RunningGateway, asked: Callable[[RunningGateway], httpx.Response]) -> None:
     """Within 3 %, with a real Triton, whatever is asked; and all of them are there."""
@@ -132,6 +135,7 @@ def test_the_phases_of_a_frame_are_the_whole(served: RunningGateway) -> None:
 
 
 @pytest.mark.triton
+@pytest.mark.usefixtures("patient")
 def test_the_histograms_are_the_whole(served: RunningGateway) -> None:
     """The same in `/metrics`, over all requests by whatever way, once they have been answered."""
     for asked in (one, several, picture):

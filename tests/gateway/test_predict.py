@@ -94,6 +94,7 @@ def test_parameters_narrow_the_answer(served: RunningGateway) -> None:
     assert [item["score"] for item in response.json()["results"][0]["detections"]] == [0.96875, 0.65625]
 
 
+@pytest.mark.usefixtures("patient")
 def test_every_phase_is_told_in_the_answer_and_the_header(served: RunningGateway) -> None:
     """The same figures in both, but for the making of the answer, which ends later than the answer can tell."""
     response = served.predict("http_colour", encoded(2000, 1500, RED), x_timings="exact")

@@ -32,7 +32,7 @@ def sent(gateway: RunningGateway, *sizes: tuple[int, int]) -> list[int]:
 def publish(contract: Contract, gateway: RunningGateway, fake: FakeTriton) -> None:
     """Give `colour` another contract, and wait until the gateway has seen it."""
     fake.models["colour"] = FakeModel(contract, version="2")
-    eventually(lambda: gateway.http.get("/v1/models/colour").json()["version"] == "2", within_s=2)
+    eventually(lambda: gateway.http.get("/v1/models/colour").json()["version"] == "2", within_s=10)
 
 
 def open_contract(max_batch: int) -> Contract:
@@ -145,7 +145,8 @@ def test_time_is_shared_out_in_proportion_to_the_work() -> None:
     # Two threads, after 0.1 s without one, and 0.2 s in which both were with other requests.
     begins_s = [begun_s + after_s for after_s in (0.1, 0.1, 0.7, 0.7)]
     photos = [Prepared(np.zeros(1), geometry, began, began + 0.3, began + 0.4) for began in begins_s]
+    earliest_s = time.perf_counter() - begun_s - 0.8
     _share_out(photos, phases)
     spent_s = phases.seconds()
     assert (spent_s["decode"], spent_s["preprocess"]) == pytest.approx((0.6, 0.2))
-    assert spent_s["thread"] == pytest.approx(time.perf_counter() - begun_s - 0.8, abs=0.01)
+    assert earliest_s - 1e-6 <= spent_s["thread"] <= time.perf_counter() - begun_s - 0.8 + 1e-6

@@ -12,12 +12,12 @@ from tests.gateway.serving import answers, eventually, process
 def test_it_serves_without_a_line_a_request_and_stops_on_a_signal(fake: FakeTriton) -> None:
     """Its log is about models and Triton; a thousand requests a second would be a disk's work."""
     with process(triton=fake.address) as (started, url):
-        eventually(lambda: answers(url), within_s=20)
+        eventually(lambda: answers(url), within_s=60)
         headers = {"content-type": "image/jpeg"}
         for body in (encoded(40, 40), b"text"):
             httpx.post(f"{url}/v1/models/colour/predict", content=body, headers=headers)
         started.send_signal(signal.SIGTERM)
-        _, log = started.communicate(timeout=10)
+        _, log = started.communicate(timeout=30)
     assert started.returncode in {0, -signal.SIGTERM}
     assert f"model colour at {fake.address}: ready, version 1" in log
     assert "predict" not in log
@@ -27,7 +27,7 @@ def test_it_serves_without_a_line_a_request_and_stops_on_a_signal(fake: FakeTrit
 def test_a_port_that_is_taken_ends_it_with_the_reason(fake: FakeTriton) -> None:
     """Not with a gateway that listens nowhere."""
     with process(triton=fake.address, port=fake.port) as (started, _):
-        _, log = started.communicate(timeout=20)
+        _, log = started.communicate(timeout=60)
     assert started.returncode not in {0, None}
     assert "address already in use" in log
 
@@ -35,7 +35,7 @@ def test_a_port_that_is_taken_ends_it_with_the_reason(fake: FakeTriton) -> None:
 def test_a_grpc_port_that_is_taken_ends_it_with_the_reason(fake: FakeTriton) -> None:
     """In one line, with the setting to change; nobody has to read a traceback for it."""
     with process(triton=fake.address, grpc_port=fake.port) as (started, _):
-        _, log = started.communicate(timeout=20)
+        _, log = started.communicate(timeout=60)
     assert started.returncode == 1
     assert f"gRPC cannot listen on port {fake.port} of 127.0.0.1: Address already in use" in log
     assert "GATEWAY_GRPC_PORT" in log

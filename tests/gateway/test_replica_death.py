@@ -91,18 +91,21 @@ def load(gateway: RunningGateway) -> Iterator[Load]:
             user.join(40)
 
 
-def share(gateway: RunningGateway, triton: LocalTriton, during_s: float = 0.5) -> float:
-    """How much of what is answered from now on that Triton answers."""
+def share(gateway: RunningGateway, triton: LocalTriton, of: int = 60) -> float:
+    """How much of what is answered from now on, so many requests at least, that Triton answers."""
     before = samples(gateway)
-    time.sleep(during_s)
-    after = samples(gateway)
-    counted = {
-        key: value - before.get(key, 0)
-        for key, value in after.items()
-        if key[:2] == ("gateway_replica_requests_total", "ok")
-    }
-    own = counted.get(("gateway_replica_requests_total", "ok", triton.address), 0.0)
-    return own / max(1.0, sum(counted.values()))
+    end_s = time.monotonic() + 30
+    while True:
+        time.sleep(0.1)
+        after = samples(gateway)
+        counted = {
+            key: value - before.get(key, 0)
+            for key, value in after.items()
+            if key[:2] == ("gateway_replica_requests_total", "ok")
+        }
+        if sum(counted.values()) >= of:
+            return counted.get(("gateway_replica_requests_total", "ok", triton.address), 0.0) / sum(counted.values())
+        assert time.monotonic() < end_s, f"fewer than {of} requests were answered in half a minute"
 
 
 def test_one_that_is_killed_costs_no_request(gateway: RunningGateway, tritons: tuple[LocalTriton, LocalTriton]) -> None:
@@ -113,11 +116,10 @@ def test_one_that_is_killed_costs_no_request(gateway: RunningGateway, tritons: t
         first.kill()
         eventually(lambda: share(gateway, second) == 1.0, within_s=5)
         done = users.done
-        time.sleep(1.0)
-        assert users.done > done + USERS
+        eventually(lambda: users.done > done + 4 * USERS, within_s=5)
         first.start()
         eventually(lambda: share(gateway, first) >= SHARE, within_s=BALANCED_S)
-        assert share(gateway, first, during_s=2.0) >= SHARE
+        assert share(gateway, first, of=240) >= SHARE
     assert users.failed == []
     assert samples(gateway)["gateway_retries_total", "backend_unavailable"] >= 1
     assert gateway.service.permits.taken == 0
@@ -136,12 +138,12 @@ def test_one_that_hangs_costs_no_request_its_deadline(
         os.kill(first.pid, signal.SIGSTOP)
         stopped_s = time.monotonic()
         try:
-            eventually(lambda: samples(gateway)["gateway_replica_up", first.address] == 0, within_s=5)
-            eventually(lambda: min(users.begun_s.values()) > stopped_s, within_s=2)
+            eventually(lambda: samples(gateway)["gateway_replica_up", first.address] == 0, within_s=6)
+            eventually(lambda: min(users.begun_s.values()) > stopped_s, within_s=6)
             eventually(lambda: share(gateway, second) == 1.0, within_s=5)
         finally:
             os.kill(first.pid, signal.SIGCONT)
         eventually(lambda: share(gateway, first) >= SHARE, within_s=BALANCED_S)
     assert users.failed == []
-    assert 0.5 < users.longest_s < 4.5
+    assert 0.5 < users.longest_s < gateway.service.settings.deadline_s - 2
     assert gateway.service.permits.taken == 0

@@ -1,5 +1,6 @@
 """A slot is one request's at a time, and is not used again when Triton may still use it."""
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -66,12 +67,14 @@ def test_slots_that_nobody_wants_are_given_up(slots: Slots, monkeypatch: pytest.
     """Those alone: not one of the same size that was used since, nor one that is taken."""
     monkeypatch.setattr(module, "IDLE_S", 10.0)
     old, new, other, taken = grown(slots, 4096), grown(slots, 4096), grown(slots, 9000), grown(slots, 4096)
+    before_s = time.monotonic()
     slots.give_back([old, new, other])
     old.used_s -= 11
     new.used_s -= 4
     taken.used_s -= 100
     left_s = slots.prune()
-    assert left_s == pytest.approx(6, abs=1)
+    assert left_s is not None
+    assert 0 <= 6 - left_s <= time.monotonic() - before_s
     assert not old.segment.path.exists()
     assert all(slot.segment.path.exists() for slot in (new, other, taken))
     assert slots.take(4096) is new

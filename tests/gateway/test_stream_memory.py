@@ -19,11 +19,13 @@ from tests.gateway.streams import (
     FLAT_BYTES,
     FRAME_BYTES,
     answer,
+    at_half_speed,
     bare_stream,
     many_boxes,
     most_until_the_model_stops,
     photo_of_bytes,
     resident_bytes,
+    stays,
     streaming,
     wire_frame,
 )
@@ -36,7 +38,7 @@ FRAMES = 1000
 def watched(fake: FakeTriton, **settings: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The process of a gateway that has worked before."""
     with process(triton=fake.address, log_level="warning", decode_threads=2, **settings) as (started, url):
-        eventually(lambda: answers(url), within_s=20)
+        eventually(lambda: answers(url), within_s=60)
         with streaming(url, "colour", "frames=every") as stream:
             for _ in range(20):
                 stream.send(photo_of_bytes(FRAME_BYTES))
@@ -46,8 +48,7 @@ def watched(fake: FakeTriton, **settings: object) -> Iterator[tuple[str, subproc
 
 def test_a_thousand_frames_at_twice_the_models_speed(fake: FakeTriton) -> None:
     """Memory stays flat, order is kept, the last is answered, and what is not answered was counted as dropped."""
-    fake.delay_s = 0.01
-    photo = photo_of_bytes(FRAME_BYTES)
+    photo, sent = photo_of_bytes(FRAME_BYTES), 0
     received: list[dict[str, Any]] = []
     with watched(fake) as (url, started), streaming(url, "colour") as stream:
 
@@ -58,12 +59,12 @@ def test_a_thousand_frames_at_twice_the_models_speed(fake: FakeTriton) -> None:
         reading = threading.Thread(target=read)
         reading.start()
         before, most = resident_bytes(started.pid), 0
-        start_s = time.monotonic()
-        for number in range(FRAMES):
+        at_half_speed(fake, lambda: sent, FRAMES)
+        for sent in range(1, FRAMES + 1):  # noqa: B007 - the model looks at it
             stream.send(photo)
             most = max(most, resident_bytes(started.pid))
-            time.sleep(max(0.0, start_s + number * fake.delay_s / 2 - time.monotonic()))
-        reading.join(10)
+            time.sleep(0.002)
+        reading.join(60)
         counted = httpx.get(f"{url}/metrics").text
     numbers = [each["frame"] for each in received]
     dropped = sum(each["dropped"] for each in received)
@@ -96,16 +97,14 @@ def test_who_sends_and_never_reads_costs_no_memory(fake: FakeTriton, mode: str) 
 
             def served() -> None:
                 other.send(PHOTO)
-                assert answer(other, 2)["results"]
+                assert answer(other)["results"]
 
             most = most_until_the_model_stops(fake, started.pid, served)
         if mode == "latest":
             enough = sent + FRAMES
-            eventually(lambda: sent > enough, within_s=20)
+            eventually(lambda: sent > enough, within_s=60)
         else:
-            so_far = sent
-            time.sleep(0.5)
-            assert sent == so_far
+            eventually(lambda: stays(lambda: sent), within_s=20)
         assert max(most, resident_bytes(started.pid)) - before < FLAT_BYTES
         done.set()
         stream.shutdown(socket.SHUT_RDWR)
@@ -126,7 +125,7 @@ def test_who_reads_late_gets_every_answer(fake: FakeTriton) -> None:
         sending.start()
         sending.join(2)
         numbers = [json.loads(stream.recv(10))["frame"] for _ in range(FRAMES // 4)]
-        sending.join(5)
+        sending.join(20)
     assert numbers == list(range(1, FRAMES // 4 + 1))
 
 
@@ -137,7 +136,7 @@ def test_pings_of_who_never_reads_cost_no_memory(fake: FakeTriton) -> None:
         before = resident_bytes(started.pid)
         for _ in range(80):
             stream.sendall(pings)
-        eventually(lambda: answers(url), within_s=5)
+        eventually(lambda: answers(url), within_s=20)
         assert resident_bytes(started.pid) - before < FLAT_BYTES
 
 

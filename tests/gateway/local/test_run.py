@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 from clients import GatewayClient
 from gateway.local.run_lock import running_in
 from gateway.local.settings import PORTS
-from tests.local_triton import ROOT, require_triton
+from tests.local_triton import LOCK, ROOT, TRIES, require_triton
 from tests.ports import free_ports
 from tests.tiny_models import colour_contract, colour_graph, write_model
 from tests.triton.situations import SCRIPT
@@ -65,10 +65,25 @@ class LocalRun:
             text=True,
         )
 
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[str]]:
+        """A run that is ready; of a Triton that ended as in `LocalTriton`, the next."""
+        for tries_left in reversed(range(TRIES)):
+            with self.popen("run") as run:
+                said = said_until(run, "^ready: ")
+                if re.search("^ready: ", said[-1]):
+                    yield run
+                    return
+            if not tries_left or LOCK.decode() not in "".join(said):
+                pytest.fail("it ended without being ready:\n" + "".join(said))
+
     def call(self, *arguments: str) -> tuple[int, str]:
-        """Exit status and what was said."""
-        with self.popen(*arguments) as process:
-            said, _ = process.communicate(timeout=60)
+        """Exit status and what was said; of a Triton that ended as in `LocalTriton`, the next."""
+        for _ in range(TRIES):
+            with self.popen(*arguments) as process:
+                said, _ = process.communicate(timeout=120)
+            if LOCK.decode() not in said:
+                break
         return process.returncode, said
 
 
@@ -84,12 +99,20 @@ def local_run(tmp_path: Path) -> Iterator[LocalRun]:
         region.unlink()
 
 
-def wait_for_line(process: subprocess.Popen[str], pattern: str) -> None:
+def said_until(process: subprocess.Popen[str], pattern: str) -> list[str]:
+    """Its lines, up to the first with the pattern in it, or to its end."""
     assert process.stdout is not None
+    said = [""]
     for line in process.stdout:
+        said.append(line)
         if re.search(pattern, line):
-            return
-    pytest.fail(f"it ended without saying {pattern!r}")
+            break
+    return said
+
+
+def wait_for_line(process: subprocess.Popen[str], pattern: str) -> None:
+    if not re.search(pattern, said_until(process, pattern)[-1]):
+        pytest.fail(f"it ended without saying {pattern!r}")
 
 
 def wait_for_end(pids: Sequence[int]) -> None:
@@ -114,7 +137,9 @@ def _command(pid: int) -> str:
 
 
 def descendants(pid: int) -> list[int]:
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    children: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        children += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     return [pid, *(below for child in children for below in descendants(child))]
 
 
@@ -146,8 +171,7 @@ def test_background(local_run: LocalRun) -> None:
 @pytest.mark.parametrize("name", ["triton", "gateway"])
 def test_end_of_a_child(local_run: LocalRun, name: str) -> None:
     """When either process dies the run ends with its last lines, a failure, and nothing left."""
-    with local_run.popen("run") as run:
-        wait_for_line(run, "^ready: ")
+    with local_run.running() as run:
         processes = descendants(run.pid)
         os.kill(local_run.pid(name), signal.SIGKILL)
         said, _ = run.communicate(timeout=30)
@@ -159,8 +183,7 @@ def test_end_of_a_child(local_run: LocalRun, name: str) -> None:
 
 def test_killed_supervisor(local_run: LocalRun) -> None:
     """A supervisor that is killed leaves nobody behind, and the next run starts at once on the same ports."""
-    with local_run.popen("run") as run:
-        wait_for_line(run, "^ready: ")
+    with local_run.running() as run:
         processes = descendants(run.pid)
         run.kill()
     wait_for_end(processes)
@@ -181,15 +204,14 @@ def test_signal_while_starting(local_run: LocalRun) -> None:
 
 def test_second_signal(local_run: LocalRun) -> None:
     """A second signal does not wait for a gateway that does not end."""
-    with local_run.popen("run") as run:
-        wait_for_line(run, "^ready: ")
+    with local_run.running() as run:
         processes = descendants(run.pid)
         os.kill(local_run.pid("gateway"), signal.SIGSTOP)
         run.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
             run.wait(timeout=1)
         run.send_signal(signal.SIGINT)
-        run.communicate(timeout=5)
+        run.communicate(timeout=15)  # the gateway would be waited for longer
     assert run.returncode == 0
     wait_for_end(processes)
 

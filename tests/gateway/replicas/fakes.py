@@ -20,7 +20,7 @@ PHOTO = encoded(40, 40)
 
 @dataclass
 class Frozen(FakeTriton):
-    """A fake that lists nothing either while it `hangs`, as a stopped process, or with `listless` alone."""
+    """A fake that lists nothing while it is `listless`; `frozen` it says nothing at all, as a stopped process."""
 
     listless: bool = False
     listing_s: float = 0.0
@@ -31,10 +31,18 @@ class Frozen(FakeTriton):
     def address(self) -> str:
         return f"{self.host}:{self.port}"
 
+    @property
+    def frozen(self) -> bool:
+        return self.hangs and self.listless
+
+    @frozen.setter
+    def frozen(self, frozen: bool) -> None:
+        self.hangs = self.listless = frozen
+
     async def RepositoryIndex(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
         self.listings += 1
         await asyncio.sleep(self.listing_s)
-        while self.hangs or self.listless:  # noqa: ASYNC110 - tests set it from another thread
+        while self.listless:  # noqa: ASYNC110 - tests set it from another thread
             await asyncio.sleep(0.005)
         return await super().RepositoryIndex(request, context)
 

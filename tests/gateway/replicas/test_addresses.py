@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -49,11 +48,10 @@ def test_a_slow_or_hung_replica_delays_no_look_at_others(a: Frozen, b: Frozen, m
     with before(a, b) as gateway:
         a.listless = True
         b.models["new"] = FakeModel(colour_contract())
-        began_s = time.monotonic()
-        eventually(lambda: gateway.predict("new", PHOTO).status_code == 200, within_s=5)
+        eventually(lambda: gateway.predict("new", PHOTO).status_code == 200, within_s=4)
         names = [each["name"] for each in gateway.http.get("/v1/models").json()["models"]]
         assert names == ["colour", "new", "spot"]
-        assert time.monotonic() - began_s < 2
+        assert is_up(gateway, a)  # the look at it has not come to its end
 
 
 def test_addresses_come_and_go(
@@ -99,13 +97,14 @@ def test_one_that_is_back_before_it_was_done_is_the_same(dns: list[str], one_por
         eventually(lambda: is_up(gateway, first) and is_up(gateway, second), within_s=5)
         replicas = gateway.service.predictor._replicas
         [kept] = [replica for replica in replicas.members if replica.address == first.address]
-        first.delay_s = 1.0
+        first.hangs = True
         with asking(gateway, 2) as asked:
             eventually(lambda: first.running == 1, within_s=5)
             dns.remove(first.host)
             eventually(lambda: len(replicas.members) == 1, within_s=5)
             dns.append(first.host)
             eventually(lambda: kept in replicas.members, within_s=5)
+            first.hangs = False
             assert statuses(asked()) == {200: 2}
 
 

@@ -26,11 +26,8 @@ def test_one_user_is_served_in_turns(both: RunningGateway, a: Frozen, b: Frozen)
     assert (attempts(both, a), attempts(both, b)) == (5, 5)
 
 
-def test_whoever_has_the_least_in_flight_is_asked(
-    both: RunningGateway, a: Frozen, b: Frozen, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whoever_has_the_least_in_flight_is_asked(both: RunningGateway, a: Frozen, b: Frozen) -> None:
     """A slower machine has its requests for longer, and so gets fewer: nobody has to say how fast each is."""
-    monkeypatch.setattr("gateway.replica.SILENCE_S", 60.0)
     a.hangs = True
     with asking(both, 2) as first:
         eventually(lambda: a.received and b.received, within_s=5)
@@ -55,11 +52,8 @@ def test_turns_of_one_that_is_away_go_to_all(a: Frozen, b: Frozen) -> None:
         assert (len(a.received), len(c.received)) == (received[0] + 6, received[1] + 6)
 
 
-def test_a_request_weighs_as_much_as_its_photos(
-    both: RunningGateway, a: Frozen, b: Frozen, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_weighs_as_much_as_its_photos(both: RunningGateway, a: Frozen, b: Frozen) -> None:
     """Eight photos are work for longer than one: others do not queue behind them while another replica has less."""
-    monkeypatch.setattr("gateway.replica.SILENCE_S", 60.0)
     a.hangs = b.hangs = True
     files = [("file", (f"{number}.jpg", PHOTO, "image/jpeg")) for number in range(8)]
     with ThreadPoolExecutor(1) as somebody:

@@ -15,9 +15,9 @@ from tests.gateway.serving import answers, eventually, process
 def test_workers_sum_up(a: Frozen, b: Frozen) -> None:
     """Counters and what is in flight are sums over all workers; a replica is up where it is for each of them."""
     with process(triton=f"{a.address},{b.address}", workers=2, refresh_s=0.1) as (started, url), ExitStack() as stack:
-        eventually(lambda: answers(url), within_s=30)
+        eventually(lambda: answers(url), within_s=90)
         clients = [stack.enter_context(httpx.Client(base_url=url, timeout=20)) for _ in range(4)]
-        eventually(lambda: metric(url, "gateway_workers") == 2, within_s=30)
+        eventually(lambda: metric(url, "gateway_workers") == 2, within_s=90)
         for _ in range(5):
             for client in clients:
                 headers = {"content-type": "image/jpeg"}
@@ -27,8 +27,9 @@ def test_workers_sum_up(a: Frozen, b: Frozen) -> None:
         for fake in (a, b):
             assert metric(url, f'gateway_replica_up{{replica="{fake.address}"}}') == 1
         kill(a)
-        eventually(lambda: metric(url, f'gateway_replica_up{{replica="{a.address}"}}') == 0, within_s=5)
-        assert metric(url, "gateway_replica_in_flight") == 0
+        eventually(lambda: metric(url, f'gateway_replica_up{{replica="{a.address}"}}') == 0, within_s=20)
+        # Each worker writes it down once a second, maybe in the middle of a request.
+        eventually(lambda: metric(url, "gateway_replica_in_flight") == 0, within_s=10)
         started.terminate()
         started.communicate(timeout=20)
 
