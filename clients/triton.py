@@ -108,24 +108,28 @@ class TritonClient:
             return False
         return bool(answer.live)
 
-    async def models(self) -> list[ServedModel]:
+    async def models(self, timeout_s: float | None = None) -> list[ServedModel]:
         """Every model of the repository by name, each with the contract of its highest ready version.
+
+        `timeout_s` is for each of the calls that this takes, as long as of others where it is None.
 
         Raises:
             BackendUnavailable: Triton cannot be reached, or went away or silent meanwhile.
         """
         try:
-            return await self._listed()
+            return await self._listed(CONTROL_TIMEOUT_S if timeout_s is None else timeout_s)
         except DeadlineExceeded as exc:
             raise BackendUnavailable(exc.detail, RETRY_AFTER_S[BackendUnavailable]) from exc
 
-    async def _listed(self) -> list[ServedModel]:
-        versions = await self._index()
-        return await asyncio.gather(*(self._served_model(name, found) for name, found in sorted(versions.items())))
+    async def _listed(self, timeout_s: float) -> list[ServedModel]:
+        versions = await self._index(timeout_s)
+        return await asyncio.gather(
+            *(self._served_model(name, found, timeout_s) for name, found in sorted(versions.items()))
+        )
 
-    async def _index(self) -> dict[str, list[Any]]:
+    async def _index(self, timeout_s: float) -> dict[str, list[Any]]:
         """The entries of Triton's repository by model, one a version."""
-        index = await self._call("RepositoryIndex", service_pb2.RepositoryIndexRequest(), CONTROL_TIMEOUT_S)
+        index = await self._call("RepositoryIndex", service_pb2.RepositoryIndexRequest(), timeout_s)
         versions: dict[str, list[Any]] = {}
         for entry in index.models:
             if holds_model(entry.name):
@@ -262,9 +266,9 @@ class TritonClient:
             request.parameters["config"].string_param = config
         await self._call("RepositoryModelLoad", request, LOAD_TIMEOUT_S, name)
 
-    async def _config(self, name: str, version: str = "") -> Any:
+    async def _config(self, name: str, version: str = "", timeout_s: float = CONTROL_TIMEOUT_S) -> Any:
         request = service_pb2.ModelConfigRequest(name=name, version=version)
-        return (await self._call("ModelConfig", request, CONTROL_TIMEOUT_S, name)).config
+        return (await self._call("ModelConfig", request, timeout_s, name)).config
 
     async def unload(self, name: str) -> None:
         """Stop serving `name`; requests already in its queue are answered. A name not loaded is no error."""
@@ -283,7 +287,7 @@ class TritonClient:
     ) -> None:
         await self.close()
 
-    async def _served_model(self, name: str, found: Sequence[Any]) -> ServedModel:
+    async def _served_model(self, name: str, found: Sequence[Any], timeout_s: float) -> ServedModel:
         for looks_left in reversed(range(LOOKS)):
             ready = sorted((entry for entry in found if entry.state == "READY"), key=_number, reverse=True)
             if not ready:
@@ -292,16 +296,16 @@ class TritonClient:
                 return ServedModel(name, entry.version, ready=False, contract=None, problem=problem, wanted=wanted)
             for entry in ready:
                 try:
-                    return await self._ready_model(name, entry.version)
+                    return await self._ready_model(name, entry.version, timeout_s)
                 except (ModelNotReady, UnknownModel) as exc:  # unloaded since: another version takes its place
                     gone = ServedModel(name, entry.version, ready=False, contract=None, problem=exc.detail)
-            if not looks_left or not (found := (await self._index()).get(name, [])):
+            if not looks_left or not (found := (await self._index(timeout_s)).get(name, [])):
                 break
         return gone
 
-    async def _ready_model(self, name: str, version: str) -> ServedModel:
+    async def _ready_model(self, name: str, version: str, timeout_s: float) -> ServedModel:
         try:
-            contract = contract_from_config(await self._config(name, version))
+            contract = contract_from_config(await self._config(name, version, timeout_s))
         except (BackendUnavailable, DeadlineExceeded, ModelNotReady, UnknownModel):
             raise
         except (WireError, ContractError) as exc:

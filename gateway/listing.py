@@ -14,6 +14,9 @@ LOOK_TIMEOUT_S = 5.0
 LONG_LOOKS = 3
 """Of a Triton that answers other things meanwhile a look may take so many times that long."""
 
+CALL_TIMEOUT_S = 60.0
+"""Of one call of a look: by the clock, which goes on while this process stands still."""
+
 TURN_S = 0.05
 """A silence is counted in turns of this length, and none of them as more than two, however long it took."""
 
@@ -32,7 +35,7 @@ async def listed(
         WireError: it cannot list them.
     """
     last_s, waited_s, silent_s = heard_s(), 0.0, 0.0
-    listing = asyncio.create_task(triton.models())
+    listing = asyncio.create_task(triton.models(CALL_TIMEOUT_S))
     try:
         while True:
             began_s = time.monotonic()

@@ -190,7 +190,7 @@ def _dry_run(order: Order, device: Device) -> int:
     for artefact in found:
         if isinstance(artefact, Incomplete):
             is_done = False
-            say(STEP, f"{artefact.name}: waits for the rest: {artefact.why}")
+            say(STEP, f"{artefact.name}: {artefact.text}")
             continue
         made = decision(artefact, order.repository, device, order.dla_core)
         if made.action == "keep":

@@ -26,7 +26,7 @@ from builder.publishing.inventory import (
     model_of,
     models_of,
 )
-from builder.publishing.repository import CONFIG
+from builder.publishing.repository import CONFIG, NAME
 from builder.publishing.served_config import config_from_bytes
 from builder.recipes.parts import Precision
 from vision.contract import Contract
@@ -74,6 +74,11 @@ class Incomplete:
 
     name: str
     why: str
+
+    @property
+    def text(self) -> str:
+        """What becomes of it."""
+        return f"{'waits for the rest' if NAME.fullmatch(self.name) else 'is left out'}: {self.why}"
 
 
 def artefact_of(artefacts: Path, name: str) -> Artefact | Incomplete:

@@ -13,10 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from builder.children import death
+from builder.engines.program import BUILD_TIMEOUT_S
 from builder.progress import say
 
 STEP = "ensure"
 FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 300.0
+CALM_S = 1.5 * BUILD_TIMEOUT_S
+"""Longer than any build: who is killed at the end of each is started again later and later."""
 LOOK_S = 0.5
 PATIENCE_S = 5.0
 """For the one that watches to end by itself: a build that it ends takes its child along."""
@@ -29,14 +32,14 @@ Watching = Callable[[int], None]
 def keep(watch: Watching, parent: int) -> None:
     """Have `watch` run in a process of its own, and again when it ends, until `parent`, which is this one's, has ended.
 
-    The pauses before it is started again double; after one that ran for longer than the longest they begin anew.
+    The pauses before it is started again double; after one that ran for as long as `CALM_S` they begin anew.
     """
     pause_s = FIRST_PAUSE_S
     while True:
         began_s = time.monotonic()
         if (code := _ended(_started(watch), parent)) is None:
             return
-        if time.monotonic() - began_s > LAST_PAUSE_S:
+        if time.monotonic() - began_s > CALM_S:
             pause_s = FIRST_PAUSE_S
         ended = death("the process that watches for artefacts", code)
         say(STEP, f"{ended}. What is served is served still; it is started again in {pause_s:g} s")
@@ -55,14 +58,15 @@ def _started(watch: Watching) -> int:
         return child
     code = 1
     try:
-        watch(own)
-        code = 0
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-    except Exception:  # noqa: BLE001 - whatever it is, it is told, and the next one begins anew
-        traceback.print_exc()
-    finally:
+        try:
+            watch(own)
+            code = 0
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except Exception:  # noqa: BLE001 - whatever it is, it is told, and the next one begins anew
+            traceback.print_exc()
         sys.stdout.flush()
+    finally:
         os._exit(code)
 
 
@@ -74,7 +78,7 @@ def _ended(child: int, parent: int) -> int | None:
                 return code
             time.sleep(LOOK_S)
     except KeyboardInterrupt:
-        _end(child)
+        _end(child, after_s=PATIENCE_S / 5)  # at a terminal it has got the same Ctrl-C, and cleans up
         raise
     _end(child)
     return None
@@ -85,8 +89,13 @@ def _code_of(child: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if found else None
 
 
-def _end(child: int) -> None:
+def _end(child: int, after_s: float = 0.0) -> None:
     with suppress(ProcessLookupError, ChildProcessError):
+        itself = time.monotonic() + after_s
+        while time.monotonic() < itself:
+            if _code_of(child) is not None:
+                return
+            time.sleep(0.05)
         os.kill(child, signal.SIGTERM)
         until = time.monotonic() + PATIENCE_S
         while _code_of(child) is None:

@@ -82,26 +82,27 @@ class Pass:
     def one(self, found: Artefact | Incomplete) -> Outcome:
         """One model; what goes wrong is in what comes back, and was told."""
         if isinstance(found, Incomplete):
-            return self._told(Outcome(found.name, f"waits for the rest: {found.why}", is_served=False))
+            return self._told(Outcome(found.name, found.text, is_served=False))
         return self._guarded(found.name, lambda: self._one(found))
 
     def load(self, name: str, before: int | None) -> Outcome | None:
         """Have Triton take what was published while it was not there; None as long as it does not answer.
 
-        `before` is the version that was served until then.
+        `before` is the version that was served until then. What somebody has unloaded since is left so.
         """
         control = self.install.around.control
         try:
             version = served_version(self.install.order.repository / name)
             if control is None or version is None:
                 return Outcome(name, "there is nothing to load, or no Triton to be told", is_served=version is not None)
-            if control.loaded(name).version == version:
-                return Outcome(name, f"version {version} is served", is_served=True)
+            has = control.loaded(name)
+            if has.version == version or (has.version is None and has.is_unloaded):
+                return Outcome(name, f"version {version} is to be served", is_served=True)
         except BackendUnavailable:
             return None
         except (BackendFailure, BuildError, OSError) as exc:  # an answer that is no index, a file of other making
             return self._told(Outcome(name, f"Triton is not told to load it: {exc}", is_served=False, is_passing=True))
-        return self._guarded(name, lambda: self._loaded(name, before, version))
+        return self._guarded(name, lambda: self._loaded(name, has.version or before, version))
 
     def _guarded(self, name: str, work: Callable[[], Outcome]) -> Outcome:
         try:

@@ -136,7 +136,7 @@ def wheel_folder() -> Path:
 
 def port_from_text(text: str) -> int:
     try:
-        return preflight.port_of(text, "it")
+        return preflight.port_of(text, "this")
     except preflight.PreflightError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from exc
 

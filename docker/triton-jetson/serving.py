@@ -65,7 +65,7 @@ class Places:
 def places_of(environment: Mapping[str, str]) -> Places:
     """
     Raises:
-        PreflightError: a port is none.
+        PreflightError: a port is none, or two are the same.
     """
 
     def path(name: str, default: str) -> Path:
@@ -75,14 +75,17 @@ def places_of(environment: Mapping[str, str]) -> Places:
         name = f"JETSERVE_{kind.upper()}_PORT"
         return preflight.port_of(environment.get(name) or str(default), name)
 
-    ports = {"http": 8000, "grpc": 8001, "metrics": 8002}
+    ports = {kind: port(kind, default) for kind, default in (("http", 8000), ("grpc", 8001), ("metrics", 8002))}
+    if len(set(ports.values())) < len(ports):
+        told = ", ".join(f"JETSERVE_{kind.upper()}_PORT {each}" for kind, each in ports.items())
+        raise preflight.PreflightError(f"{told}: expected three different ports")
     return Places(
         artefacts=path("ARTEFACTS", "/artefacts"),
         models=path("MODELS", "/models"),
         work=path("WORK", "/work"),
         server=path("TRITONSERVER", "/opt/tritonserver/bin/tritonserver"),
         host=environment.get("JETSERVE_HOST", "0.0.0.0"),  # noqa: S104 - the container's own; what is published is its caller's
-        ports={kind: port(kind, default) for kind, default in ports.items()},
+        ports=ports,
         image=environment.get("JETSERVE_TRITON", ""),
     )
 

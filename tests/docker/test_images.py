@@ -121,6 +121,7 @@ def test_the_gateway_starts_quickly(images: Stack, port: int) -> None:
         took_s.append(seconds_to_answer(name, port))
     print(f"gateway: live after {took_s[-1]:.2f} s")
     assert took_s[-1] < START_S, took_s
+    assert took_s[0] < 3 * START_S, took_s  # the others find files in memory
 
 
 def seconds_to_answer(name: str, port: int) -> float:

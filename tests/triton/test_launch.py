@@ -74,7 +74,7 @@ def test_taken_port(tmp_path: Path, taken_port: int) -> None:
 def test_a_port_that_is_none(tmp_path: Path) -> None:
     """One beyond the last is not taken for another, which Triton would do."""
     said = words_of(PYTHON, f"--model-repository={tmp_path}", *port_arguments(http=70000), code=2)
-    assert "--http-port: it is '70000': expected a port, 1 to 65535" in said
+    assert "--http-port: this is '70000': expected a port, 1 to 65535" in said
 
 
 def test_missing_repository(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ async def pauses(client: TritonClient, model: str) -> list[float]:
         begin_s = time.perf_counter()
         await client.infer(model, "", CONTRACT, image(0), timeout_s=5)
         took_s.append(time.perf_counter() - begin_s)
-    return [each_s for each_s in took_s if 0.49 < each_s < 0.6]
+    return [each_s for each_s in took_s if each_s > 0.45]
 
 
 @pytest.mark.parametrize(

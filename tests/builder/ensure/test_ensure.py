@@ -160,6 +160,15 @@ def test_a_failure_leaves_the_other_models_to_be_built(jetson: Jetson, built: Pa
     assert not (jetson.repository / "cls").exists()
 
 
+def test_a_name_that_no_model_can_have_is_told(jetson: Jetson, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing more is to come: it is left out, with what to do, and the others are built."""
+    (jetson.artefacts / "yolo.v8" / "1").mkdir(parents=True)
+    assert jetson.ensure() == 1
+    assert "yolo.v8: is left out: its name cannot be a model's" in (said := capsys.readouterr().out)
+    assert "rename the folder" in said
+    assert jetson.served() == 1
+
+
 @pytest.mark.parametrize(
     "missing",
     [

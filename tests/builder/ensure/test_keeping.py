@@ -21,7 +21,8 @@ def kept(watch: str) -> Iterator["subprocess.Popen[str]"]:
     """A process that keeps this expression watching for as long as the test's, with short pauses."""
     program = (
         "import os, time; from builder.ensure import keeping; from builder.interrupts import end_like_ctrl_c; "
-        "keeping.FIRST_PAUSE_S, keeping.LAST_PAUSE_S, keeping.LOOK_S = 0.1, 0.2, 0.01; end_like_ctrl_c(); "
+        "keeping.FIRST_PAUSE_S, keeping.LAST_PAUSE_S, keeping.CALM_S, keeping.LOOK_S = 0.1, 0.2, 0.3, 0.01; "
+        "end_like_ctrl_c(); "
         f"keeping.keep(lambda parent: {watch}, os.getppid())"
     )
     with subprocess.Popen(
@@ -41,10 +42,10 @@ def kept(watch: str) -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.mark.parametrize(
     ("watch", "pauses"),
-    [("1 / 0", ["0.1 s", "0.2 s", "0.2 s"]), ("time.sleep(0.3)", ["0.1 s", "0.1 s", "0.1 s"])],
+    [("1 / 0", ["0.1 s", "0.2 s", "0.2 s"]), ("time.sleep(0.4)", ["0.1 s", "0.1 s", "0.1 s"])],
 )
 def test_one_that_ends_is_started_again(watch: str, pauses: list[str]) -> None:
-    """After a pause that doubles up to the longest, and begins anew after one that ran for longer than that."""
+    """After a pause that doubles up to the longest, and begins anew after one that ran for long."""
     with kept(watch) as process:
         assert process.stdout is not None
         lines = list(islice((line for line in process.stdout if "started again" in line), len(pauses)))

@@ -180,16 +180,31 @@ def test_a_triton_that_is_not_there_yet_is_told_later(watched: Watched, built: P
     assert watched.triton.asked == ["toy"]
 
 
-def test_what_triton_has_loaded_at_its_start_it_is_not_told_to_load(watched: Watched, built: Path) -> None:
-    """As in a container, where it begins with what the first pass has published."""
+@pytest.mark.parametrize("has", [Loaded(2), Loaded(None, is_unloaded=True)])
+def test_what_triton_has_loaded_at_its_start_it_is_not_told_to_load(watched: Watched, built: Path, has: Loaded) -> None:
+    """As in a container, where it begins with what the first pass has published; nor what was unloaded since."""
     watched.looks(2)
     watched.triton.raises = BackendUnavailable("starting")
     watched.jetson.receives(built / "second")
     watched.looks(3)
     watched.triton.raises = None
-    watched.triton.has["toy"] = Loaded(2)
+    watched.triton.has["toy"] = has
     assert watched.looks(2) == []
     assert watched.triton.asked == []
+
+
+def test_what_triton_refuses_gives_way_to_what_it_has(watched: Watched, built: Path) -> None:
+    """And not to what was served before that: a watch that was started again knows only of the start."""
+    watched.looks(2)
+    watched.triton.raises = BackendUnavailable("starting")
+    for name, version in (("second", 2), ("first", 1)):
+        watched.jetson.receives(built / name)
+        watched.looks(3)
+        assert watched.jetson.served() == version
+    watched.triton.has["toy"] = Loaded(2)
+    watched.triton.raises = EngineRefused("unexpected datatype")
+    watched.watch.pass_of().load("toy", 1)
+    assert watched.jetson.served() == 2
 
 
 def test_an_engine_that_triton_refuses_at_its_start_gives_way_to_the_one_before(watched: Watched, built: Path) -> None:

@@ -55,9 +55,9 @@ def compose_command(service: str) -> list[str]:
 def running_prometheus(
     folder: Path, targets: Mapping[str, str], more: Sequence[Mapping[str, Any]] = ()
 ) -> Iterator[RunningPrometheus]:
-    """Prometheus with each job's target in place of the name that DNS is asked for; jobs without one are left out.
+    """Prometheus with each job's target in place of the name that DNS is asked for; all of them.
 
-    `more` are scrape configurations beside the project's own.
+    `more` are scrape configurations beside the project's own, of which those without a target are left out then.
     """
     shutil.copytree(PROMETHEUS, folder / "etc")
     path = folder / "etc" / "prometheus.yml"
@@ -71,6 +71,7 @@ def running_prometheus(
     for name, target in where.items():
         own[name].pop("dns_sd_configs", None)
         own[name]["static_configs"] = [{"targets": [target]}]
+    assert more or set(own) == set(where), "each of the project's own jobs is tried"
     configuration["scrape_configs"] = [*(own[name] for name in where), *more]
     path.write_text(yaml.safe_dump(configuration))
     options = [option for option in compose_command("prometheus") if option.startswith("--storage.tsdb.retention")]

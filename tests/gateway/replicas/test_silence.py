@@ -95,6 +95,18 @@ def test_a_slow_list_is_no_silence(a: Frozen, b: Frozen, monkeypatch: pytest.Mon
 
 
 @pytest.mark.anyio
+async def test_a_look_ends_by_its_own_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by other calls' deadline, which passes while this process stands still, and ends lists that take long."""
+    monkeypatch.setattr("clients.triton.CONTROL_TIMEOUT_S", 0.1)
+    async with Frozen(models(), listing_s=0.5) as fake, TritonClient(fake.address) as triton:
+        with pytest.raises(BackendUnavailable):
+            await triton.models()
+        found = await listed(triton, 5.0, lambda: 0.0, lambda: None)
+        assert found is not None
+        assert [model.name for model in found] == ["colour", "spot"]
+
+
+@pytest.mark.anyio
 async def test_a_list_that_takes_long_of_one_that_is_heard_is_waited_for() -> None:
     """Begun anew, it might never end, and what was loaded since never be known."""
     async with Frozen(models(), listing_s=0.5) as fake, TritonClient(fake.address) as triton:

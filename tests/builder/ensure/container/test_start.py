@@ -431,6 +431,12 @@ def test_a_port_that_is_none_is_named(
     assert said == f"triton cannot start: JETSERVE_{kind}_PORT is {came!r}: expected a port, 1 to 65535\n"
 
 
+def test_two_ports_that_are_the_same_are_named(program: ModuleType) -> None:
+    """Triton would begin to load its models, and end at the second of them."""
+    with pytest.raises(program.preflight.PreflightError, match="JETSERVE_METRICS_PORT 8000: expected three different"):
+        program.places_of({"JETSERVE_METRICS_PORT": "8000"})
+
+
 def test_an_empty_port_is_none_given(program: ModuleType) -> None:
     """As Compose passes on a variable that its environment does not have."""
     assert program.places_of({"JETSERVE_HTTP_PORT": "", "JETSERVE_GRPC_PORT": "9001"}).ports == {
