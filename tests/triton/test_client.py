@@ -1,5 +1,8 @@
 """`TritonClient` against a real Triton: what it finds, how it comes back, and the bytes it sends."""
 
+import asyncio
+import itertools
+import statistics
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -160,6 +163,25 @@ async def seconds_to_return(triton: LocalTriton, client: TritonClient) -> float:
         took_s += min(time.monotonic() - turn_s, 0.3)
     await client.infer("returns", "", CONTRACT, BATCH, timeout_s=5)
     return took_s
+
+
+async def test_a_lost_triton_is_tried_again_within_half_a_second() -> None:
+    """However long it is away: gRPC's own pauses would be 1, 1.6, 2.6, 4.1, … up to 120 s."""
+    arrived_s = []
+
+    def refuse(_: asyncio.StreamReader, connection: asyncio.StreamWriter) -> None:
+        arrived_s.append(time.monotonic())
+        connection.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with TritonClient(f"127.0.0.1:{port}") as client:
+            with anyio.fail_after(20):
+                while len(arrived_s) < 8:
+                    assert not await client.live()
+                    await anyio.sleep(0.02)
+    pauses_s = [after - before for before, after in itertools.pairwise(arrived_s)]
+    assert statistics.median(pauses_s) < 0.8, pauses_s
 
 
 async def test_proxies_are_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
