@@ -132,6 +132,8 @@ def test_every_alert_says_what_to_do_and_has_its_page() -> None:
         assert set(rule["annotations"]) == {"summary", "description", "runbook"}, name
         assert rule["annotations"]["runbook"] == f"docs/12-watching.md#{name.lower()}"
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+        release = "{{ with $labels.release }}"  # of several under one Prometheus
+        assert release in rule["annotations"]["summary"], name
         assert rule["labels"]["product"] == "jetserve"  # by which the dashboard, and routes, know them
         assert len(re.sub(r"{{ with .* end }}", "", rule["annotations"]["summary"])) < 110, name
         assert len(rule["annotations"]["description"]) > 80, name
