@@ -12,7 +12,7 @@ from types import MappingProxyType
 import psutil
 
 from loadtest import timetable
-from loadtest.headers import Headers, handed_over
+from loadtest.headers import Headers, handed_over, variables
 from loadtest.plan import Plan
 from loadtest.ports import free_ports
 from loadtest.timetable import Timetable
@@ -34,13 +34,16 @@ class Generator:
         *,
         stays: bool = False,
     ) -> None:
-        """With `stays` it waits for another timetable where one is over."""
+        """With `stays` it waits for another timetable where one is over. `headers` have the plan's secrets in their
+        places, which the environment of its processes has not.
+        """
         self.stays = stays
         self.folder = folder
         self._timetable = folder / "timetable.json"
         self.change(first)
         theirs, self._ours = os.pipe()
         os.set_blocking(theirs, False)
+        secret = variables(plan.told_headers())
         try:
             with handed_over(headers) as secrets:
                 self._process = subprocess.Popen(  # noqa: S603 - our own arguments, and no shell
@@ -53,6 +56,7 @@ class Generator:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     pass_fds=[secrets.fileno()],
+                    env={name: value for name, value in os.environ.items() if name not in secret},
                     start_new_session=True,  # Ctrl-C is for this process, which ends the other
                 )
         finally:

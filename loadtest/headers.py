@@ -1,12 +1,13 @@
 """Headers of every request, an API key or a bearer token among them, which no record, log or command line shows.
 
 A value may name where a secret is: `Bearer {env:TOKEN}`, `{file:/run/secrets/key}`. That is what a record holds; of a
-value that was written out it holds `{hidden}`.
+value that was written out, or has more beside it than a scheme, it holds `{hidden}`.
 """
 
 import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,17 +19,19 @@ from vision.errors import InvalidArgument
 HIDDEN = "{hidden}"
 """In a record, for a value that was given as it is."""
 SOURCE = re.compile(r"\{(env|file):([^{}]+)\}")
+SOURCE_ALONE = re.compile(rf"(?:[A-Za-z-]{{1,20}} +)?{SOURCE.pattern}")
+"""Where a secret is and nothing else, or after a scheme such as Bearer."""
+MISSPELT = re.compile(r"\$\{|\{\s*(?:env|file)\b|\{\w*\}", re.IGNORECASE)
+"""What was meant as a source, most likely: sent as it is, it would be the key."""
 NAME = re.compile(r"[0-9A-Za-z_.-]+(?<!-bin)")
 """What both HTTP and gRPC take; of gRPC's `…-bin` values would be bytes."""
-VALUE = re.compile(r"[\x20-\x7e]+")
+VALUE = re.compile(r"(?=.*\S)[\x20-\x7e]+")
 OWN = {
     "content-type": "it is the photo's, or the template's",
     "content-length": "it is the body's",
     "transfer-encoding": "bodies are sent whole",
     "connection": "connections are kept",
 }
-LEAST_SECRET = 4
-"""Letters: less is found in any text."""
 MAX_FILE_BYTES = 64 << 10
 
 Headers = Mapping[str, str]
@@ -57,7 +60,7 @@ def merged(below: Headers, above: Headers) -> dict[str, str]:
 
 
 def checked(headers: Headers) -> None:
-    """Nothing, where all of them can be sent.
+    """Nothing, where all of them can be sent, as far as that is known before they are looked up.
 
     Raises:
         ValueError: one cannot; its value is not quoted.
@@ -70,8 +73,12 @@ def checked(headers: Headers) -> None:
             raise ValueError(f"{name} is there twice")
         if why := OWN.get(name.lower()):
             raise ValueError(f"{name} cannot be given: {why}")
-        if not VALUE.fullmatch(value):
-            raise ValueError(f"the value of {name} is empty, or has other characters than printable ASCII")
+        _check_value(name, value)
+        if value != HIDDEN and MISSPELT.search(SOURCE.sub("", value)):
+            raise ValueError(
+                f"the value of {name} has braces: expected {{env:NAME}} or {{file:PATH}}; what has to be sent as it is"
+                " goes into a file, too"
+            )
 
 
 def of_origin(headers: Headers, url: str, host: str) -> Headers:
@@ -81,7 +88,12 @@ def of_origin(headers: Headers, url: str, host: str) -> Headers:
 
 def written(value: str) -> str:
     """What a record may hold of it."""
-    return value if SOURCE.search(value) else HIDDEN
+    return value if SOURCE_ALONE.fullmatch(value) else HIDDEN
+
+
+def variables(headers: Headers) -> set[str]:
+    """Of the environment, that hold secrets of headers as they are given."""
+    return {where for value in headers.values() for kind, where in SOURCE.findall(value) if kind == "env"}
 
 
 def looked_up(headers: Headers) -> dict[str, str]:
@@ -91,36 +103,26 @@ def looked_up(headers: Headers) -> dict[str, str]:
         InvalidArgument: one is not where its header says, or cannot be sent. No value is quoted.
     """
     found = {}
-    for name, value in headers.items():
-        if value == HIDDEN:
-            raise InvalidArgument(f"what {name} was is not in a record: give it again with --header '{name}: …'")
-        found[name] = SOURCE.sub(lambda source, name=name: _secret(name, *source.groups()), value)  # type: ignore[misc]
     try:
-        checked(found)
+        checked(headers)
+        for name, value in headers.items():
+            if value == HIDDEN:
+                raise InvalidArgument(f"what {name} was is not in a record: give it again with --header '{name}: …'")
+            found[name] = SOURCE.sub(lambda source, name=name: _secret(name, *source.groups()), value)  # type: ignore[misc]
+            _check_value(name, found[name])
     except ValueError as exc:
         raise InvalidArgument(f"headers: {exc}") from exc
     return found
 
 
-class Hider:
-    """Takes the values of headers out of what servers say, who like to quote what they refuse."""
-
-    def __init__(self, headers: Headers) -> None:
-        # "Bearer abc": whoever quotes it may leave out the first word.
-        parts = {part for value in headers.values() for part in (value, value.split()[-1])}
-        self._secrets = sorted((part for part in parts if len(part) >= LEAST_SECRET), key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        return text
-
-
 def handed_over(headers: Headers) -> "IO[bytes]":
-    """A file without a name that a child reads with `taken_over`: neither its command line nor its environment has
+    """A file without a name, in memory on Linux, that a child reads with `taken_over`: its command line does not have
     them, and nothing is left of it when both have ended.
     """
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
+    if sys.platform == "linux":
+        file: IO[bytes] = os.fdopen(os.memfd_create("headers"), "w+b")
+    else:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller
     file.write(json.dumps(dict(headers)).encode())
     file.flush()
     return file
@@ -129,6 +131,11 @@ def handed_over(headers: Headers) -> "IO[bytes]":
 def taken_over(descriptor: int) -> dict[str, str]:
     """What a parent handed over; any number of processes may read it."""
     return dict(json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0)))
+
+
+def _check_value(name: str, value: str) -> None:
+    if not VALUE.fullmatch(value):
+        raise ValueError(f"the value of {name} is empty, or has other characters than printable ASCII")
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -23,19 +23,20 @@ class KeptGenerator:
         self._folder = folder
         self._stack = ExitStack()
         self._generator: Generator | None = None
-        self._plan: Plan | None = None
+        self._asked: tuple[Plan, Headers] | None = None
 
     def begin(self, plan: Plan, headers: Headers, first: Timetable) -> tuple[Generator, SampleReader]:
-        """One that does what `first` says, and what comes of it; started where there is none, or one for another plan.
+        """One that does what `first` says, and what comes of it; started where there is none, or one for another plan
+        or other headers, as of a token that was renewed.
 
         Raises:
             OSError: its samples cannot be written.
         """
-        if self._generator is None or self._generator.status is not None or plan != self._plan:
+        if self._generator is None or self._generator.status is not None or (plan, headers) != self._asked:
             self.drop()
             self._folder.mkdir(parents=True, exist_ok=True)
             samples = self._stack.enter_context(scratch(self._folder))
-            self._generator, self._plan = Generator(plan, samples, first, headers, stays=True), plan
+            self._generator, self._asked = Generator(plan, samples, first, headers, stays=True), (plan, headers)
             self._stack.callback(self._generator.stop)
             return self._generator, SampleReader(samples)
         reader = SampleReader(self._generator.folder, news=True)

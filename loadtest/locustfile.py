@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 import gevent
@@ -19,7 +20,8 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtest.headers import Headers, Hider
+from loadtest.headers import Headers
+from loadtest.hiding import Hider
 from loadtest.shapes import ByTimetable
 from loadtest.users import loops, options
 from loadtest.users.session import Session, headers_of
@@ -58,12 +60,17 @@ class ClosedLoop(User):
 
 
 class OpenLoop(User):
-    """All requests of a process, sent when they are due."""
+    """All requests of a process, sent when they are due; one timetable after the other, over the same connections."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._session = session_of(environment)
+        self._door = self._session.way.door(self._session.options.max_in_flight)
 
     @task
     def send(self) -> None:
-        session = session_of(self.environment)
-        loops.open_loop(session, session.way.door(session.options.max_in_flight))
+        if not self._session.timetable.is_over(time.monotonic()):
+            loops.open_loop(self._session, self._door)
         gevent.sleep(LOOK_S)
 
 
@@ -80,8 +87,9 @@ def _prepare(environment: Environment, **_: Any) -> None:
     try:
         headers = headers_of(given)
         session = Session(environment, given, headers)
-    except (JetserveError, OSError) as exc:
-        sys.stderr.write(f"loadtest: {Hider(headers)(str(exc))}\n")  # which becomes a part of the record
+    except Exception as exc:  # noqa: BLE001 - Locust would log any, and have users wait for what is never prepared
+        told = str(exc) if isinstance(exc, JetserveError | OSError) else f"{type(exc).__name__}: {exc}"
+        sys.stderr.write(f"loadtest: {Hider(headers)(told)}\n")  # which becomes a part of the record
         sys.stderr.flush()
         os._exit(2)  # Locust would go on, or wait for its other processes
     sessions[environment] = session

@@ -91,7 +91,9 @@ class Plan(BaseModel):
                 one_kind(self.stages)
             except InvalidArgument as exc:
                 raise ValueError(exc.detail) from exc
-        _check_address(self.host, is_url=self.transport in ("http", "template"))
+        _check_address("host", self.host, is_url=self.transport in ("http", "template"))
+        if self.gateway:
+            _check_address("gateway", self.gateway, is_url=True)
         if (self.transport == "template") != (self.template is not None):
             raise ValueError('transport = "template" and template = "FILE" go together')
         self._check_headers()
@@ -136,19 +138,22 @@ class Plan(BaseModel):
         return next((window_s for window_s in (1.0, 10.0, 60.0) if seconds / window_s <= PLENTY), 600.0)
 
 
-def _check_address(host: str, *, is_url: bool) -> None:
+def _check_address(what: str, host: str, *, is_url: bool) -> None:
     """Raises:
-    ValueError: it is none.
+    ValueError: it is none. A password is not quoted.
     """
+    if "@" in host:  # wherever it is: a password may have any character
+        raise ValueError(
+            f"{what}: a name and password in an URL would be in every record; give them as a header (and write %40 for"
+            " the @ of a path)"
+        )
     try:
         parts = urlsplit(host if "//" in host else f"//{host}")
         known = bool(parts.hostname) and parts.port != 0
     except ValueError:  # of its port
         known = False
-    if known and "@" in parts.netloc:
-        raise ValueError("host: a name and password in an URL would be in every record; give them as a header")
     if not known or (is_url and parts.scheme not in ("http", "https")):
-        raise ValueError(f"host: expected {'http://127.0.0.1:8080' if is_url else '127.0.0.1:8001'}, got {host!r}")
+        raise ValueError(f"{what}: expected {'http://127.0.0.1:8080' if is_url else '127.0.0.1:8001'}, got {host!r}")
 
 
 def plan_from_values(values: Mapping[str, Any], where: str = "plan") -> Plan:

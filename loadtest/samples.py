@@ -146,8 +146,13 @@ class SampleReader:
         self._chunks: list[Rows] = []
         self._together = Samples()
         self._ended_s = self._good_s = 0.0
-        self.said: dict[str, str] = {}
-        """What the first failure of each kind said."""
+        self._told: dict[str, str] = {}
+        self._kinds: set[str] = set()
+
+    @property
+    def said(self) -> dict[str, str]:
+        """What the first failure of each kind said, of those that were read."""
+        return {kind: detail for kind, detail in self._told.items() if kind in self._kinds}
 
     @property
     def silence_s(self) -> float:
@@ -193,6 +198,7 @@ class SampleReader:
         return [int(path.stem.removeprefix("samples-")) for path in self._files()]
 
     def _listen(self, news: Samples) -> None:
+        self._kinds |= {news.outcomes[number] for number in np.unique(news.rows["outcome"])}
         ended_s, good = news.rows["ended_s"], news.are(OK)
         self._good_s = max(self._good_s or float(news.rows["due_s"][0]), float(np.max(ended_s[good], initial=0)))
         self._ended_s = max(self._ended_s, float(np.max(ended_s[np.isfinite(ended_s)], initial=0)))
@@ -203,7 +209,7 @@ class SampleReader:
         for line in words.read_text().splitlines():
             kind, word = line.split(" ", 1)
             kinds[kind].append(word)
-        self.said = dict(said.split(" ", 1) for said in kinds["said"]) | self.said
+        self._told = dict(said.split(" ", 1) for said in kinds["said"]) | self._told
         translated = rows.copy()
         for kind, known in (("model", self._together.models), ("outcome", self._together.outcomes)):
             translated[kind] = np.array([_place(known, word) for word in kinds[kind]], np.uint16)[rows[kind]]

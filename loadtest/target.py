@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clients.addresses import DEFAULT_TRITON, DnsName, addresses_of, tritons_from_text
-from loadtest.headers import Headers, Hider, of_origin
+from loadtest.headers import Headers, of_origin
+from loadtest.hiding import Hider
 from loadtest.listing import Listing
 from loadtest.plan import Plan
 from loadtest.sampling.gateway import GatewayMetrics
@@ -111,6 +112,8 @@ def _models(
     with Listing(url, of_origin(headers, url, plan.host)) as client:
         try:
             listed = {model.name: model for model in client.models()}
+            ready = sorted(name for name, model in listed.items() if model.ready)
+            contracts = {name: client.model(name).contract for name in plan.models or ready if name in ready}
         except JetserveError as exc:
             hint = (
                 ""
@@ -121,8 +124,7 @@ def _models(
                 )
             )
             raise BackendUnavailable(Hider(headers)(f"no gateway to load at {url}: {exc}{hint}")) from exc
-        chosen = _chosen(plan, {name for name, model in listed.items() if model.ready})
-        return {name: _told(listed[name].version, client.model(name).contract) for name in chosen}
+        return {name: _told(listed[name].version, contracts[name]) for name in _chosen(plan, set(ready))}
 
 
 def _of_triton(plan: Plan, tritons: Tritons | None) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Options that say a plan, or change one."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,13 @@ def plan_of(options: argparse.Namespace) -> Plan:
     """
     values: dict[str, Any] = {} if options.plan is None else values_from_file(options.plan)
     given = {name: value for name in PLAIN if (value := getattr(options, name)) is not None}
-    if options.header:
+    if options.header and _is_table(values, "headers"):
         given["headers"] = merged(values.get("headers", {}), headers_from_texts(options.header))
     if options.model is not None:
         given["models"] = models_from_text(options.model)
     if options.template is not None:
         given["transport"] = "template"
-    if options.warm_up is not None:
+    if options.warm_up is not None and _is_table(values, "warm_up"):
         least = min(options.warm_up, values.get("warm_up", {}).get("at_least_s", 2.0))
         given["warm_up"] = values.get("warm_up", {}) | {"at_most_s": options.warm_up, "at_least_s": least}
     shape = _shape(options)
@@ -82,6 +83,11 @@ def plan_of(options: argparse.Namespace) -> Plan:
     elif options.seconds is not None:
         raise InvalidArgument("--seconds goes with --users or --rate")
     return plan_from_values(values | given | shape, "plan" if options.plan is None else str(options.plan))
+
+
+def _is_table(values: Mapping[str, Any], name: str) -> bool:
+    """Or not there; what is something else is left to the plan, which says so."""
+    return isinstance(values.get(name, {}), Mapping)
 
 
 def _shape(options: argparse.Namespace) -> dict[str, Any]:

@@ -103,15 +103,29 @@ def tuned(task: Task, file: StateFile, interrupts: Interrupts, telling: Telling,
 def _state(task: Task, served: ServedModel, file: StateFile, telling: Telling, *, anew: bool) -> State:
     version, before, old = served.told().version, served.settings(), file.read()
     if old is not None and not anew and not old.finished:
-        same = (old.asked, old.version, old.before, old.triton) == (task.asked(), version, before, task.triton)
-        if same:
+        others = {
+            "another task": _without_empty_headers(old.asked) != _without_empty_headers(task.asked()),
+            "another version of the model": old.version != version,
+            "other settings served before": old.before != before,
+            "another Triton": old.triton != task.triton,
+        }
+        if not any(others.values()):
             telling.say(
                 f"goes on with the {len(old.turns)} turns of a search that was interrupted (--anew forgets them)"
             )
             return old
+        if old.turns:
+            why = ", ".join(what for what, is_other in others.items() if is_other)
+            telling.say(f"begins anew: the {len(old.turns)} turns of a search that was interrupted were of {why}")
     state = State(model=task.model, triton=task.triton, version=version, before=before, asked=task.asked())
     file.write(state)
     return state
+
+
+def _without_empty_headers(asked: dict[str, Any]) -> dict[str, Any]:
+    """As it was written before a plan had headers."""
+    plan = {name: value for name, value in asked.get("plan", {}).items() if name != "headers" or value}
+    return asked | {"plan": plan}
 
 
 def _searched(

@@ -11,7 +11,8 @@ from locust.env import Environment
 from locust.runners import WorkerRunner
 
 from loadtest import images, timetable
-from loadtest.headers import Headers, Hider, headers_from_texts, looked_up, taken_over
+from loadtest.headers import Headers, headers_from_texts, looked_up, taken_over
+from loadtest.hiding import Hider
 from loadtest.load import loads_from_text
 from loadtest.models import models_from_text
 from loadtest.samples import NOT_SENT, OK, SampleLog, write_images

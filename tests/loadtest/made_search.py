@@ -108,9 +108,10 @@ def search(
     monkeypatch: pytest.MonkeyPatch,
     told: list[Turn] | None = None,
     budget_s: float = 200,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Found:
     """One whose turns take 5 s each, as far as its plan goes."""
     monkeypatch.setattr(turns, "run", made)
-    telling = Telling(lambda turn, *_: (told if told is not None else []).append(turn), clock=every_5_s())
+    telling = Telling(lambda turn, *_: (told if told is not None else []).append(turn), say=say, clock=every_5_s())
     with Interrupts() as interrupts:
         return tuned(task(served, budget_s), StateFile(folder / "state.json"), interrupts, telling)

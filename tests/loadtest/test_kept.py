@@ -3,17 +3,23 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from loadtest.kept import KeptGenerator
 from loadtest.load import Load
 from loadtest.run import run
 from tests.loadtest.knowing import KnownServer, known_server
-from tests.loadtest.test_run import generators, plan
+from tests.loadtest.test_run import generators, plan, reasons
 
 NO_LIMITS = {"lateness_p99_ms": 60_000, "generator_cpu": 2, "sent": 0.01}
 """A run on a machine that stood still would be invalid, and its generator ended."""
+FAULTS = "counts differ", "generator ended", "processes ended", "requests failed", "no request was"
+"""Reasons that no busy machine is."""
+BUSY = "the generator was", "the generator sent nothing", " were sent", "told nothing for"
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +32,21 @@ def quick() -> Iterator[KnownServer]:
 def test_each_run_has_what_it_asked_for_and_no_more(tmp_path: Path, quick: KnownServer, load: Load) -> None:
     """Though the process is the same: what it did before is not counted again, and nothing of it is left undone.
 
-    Of runs that are valid: on a machine that stands still for a second one is not, and its process is ended.
+    On a machine that stands still for a second a run is invalid, and its process is ended; it says so itself.
     """
     asked = plan(quick, stages=[load.model_dump(exclude_none=True)], limits=NO_LIMITS)
     with KeptGenerator(tmp_path / "kept") as kept:
         records = [run(asked, tmp_path, kept=kept)]
-        begun = generators()
+        begun, connected = generators(), connections(quick)
         records += [run(asked, tmp_path, kept=kept) for _ in range(2)]
         are_valid = all(record.is_valid for record in records)
         assert (len(begun) == 1 and generators() == begun) == are_valid, [record.invalid for record in records]
+        assert (bool(connected) and connected <= connections(quick)) or not are_valid
     assert not generators()
     assert not list((tmp_path / "kept").iterdir())
+    assert not [reason for record in records for reason in record.invalid if any(fault in reason for fault in FAULTS)]
+    said = [reasons(record) for record in records]
+    assert are_valid or all(any(busy in each for busy in BUSY) for each in said if each), said
     for record in filter(lambda record: record.is_valid, records):
         counts = record.conditions["counts"]
         assert counts["counted"]["the gateway"] == counts["came"]
@@ -48,11 +58,36 @@ def test_each_run_has_what_it_asked_for_and_no_more(tmp_path: Path, quick: Known
             assert stage.summary.due == 40
 
 
+def connections(server: KnownServer) -> set[int]:
+    """Local ports of the generator's to it."""
+    port = urlsplit(server.url).port
+    found = [each for process in generators() for each in process.net_connections("tcp") if each.raddr]
+    return {each.laddr.port for each in found if each.raddr.port == port and each.status == psutil.CONN_ESTABLISHED}
+
+
+def test_a_token_that_was_renewed_is_sent(tmp_path: Path) -> None:
+    """The file that the plan names is another one's now: so is the generator, and it asks with what is there."""
+    key, template = tmp_path / "key", tmp_path / "other.toml"
+    key.write_text("the-first-one")
+    template.write_text('path = "/v1/models/known/predict"\ncontains = ["results"]\n')
+    values: dict[str, Any] = {"transport": "template", "template": str(template), "gateway": "", "limits": NO_LIMITS}
+    values |= {"headers": {"authorization": f"{{file:{key}}}"}, "stages": [{"users": 1, "seconds": 0.5}]}
+    guarded = known_server("--workers", "infinite", "--key", "the-first-one")
+    with guarded as server, KeptGenerator(tmp_path / "kept") as kept:
+        first = run(plan(server, **values), tmp_path, kept=kept)
+        key.write_text("another-one")
+        second = run(plan(server, **values), tmp_path, kept=kept)
+    assert first.counted()[0].summary.failed == {}
+    assert first.conditions.get("said") is None
+    assert second.counted()[0].summary.answered == 0
+    assert second.conditions["said"] == {"unauthorized": "there is no key ['{hidden}']"}
+
+
 def test_a_run_that_went_wrong_leaves_no_generator_to_the_next(tmp_path: Path, quick: KnownServer) -> None:
     """One that was interrupted, or invalid, or whose generator was killed since: the next begins anew, and is whole."""
     impossible = {"lateness_p99_ms": 1e-6, "lateness_share": 1e-9}
     late = plan(quick, stages=[{"rate_per_s": 20, "seconds": 0.5}], limits=impossible)
-    asked, stop = plan(quick, stages=[{"users": 1, "seconds": 0.5}]), threading.Event()
+    asked, stop = plan(quick, stages=[{"users": 1, "seconds": 0.5}], limits=NO_LIMITS), threading.Event()
     stop.set()
     with KeptGenerator(tmp_path / "kept") as kept:
         assert run(asked, tmp_path, kept=kept, stop=stop).invalid[0] == "interrupted"

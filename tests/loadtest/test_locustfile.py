@@ -32,7 +32,9 @@ def locust(*arguments: str) -> tuple[int, int, str]:
     """How many requests, how many of them failed, and all that it said."""
     given = ["--headless", "--only-summary", "--images", "made:64x48+48x64x2", "--timeout", "10", *arguments]
     command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", *given]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )  # fmt: skip
     told = done.stdout + done.stderr
     found = ALL.search(told)
     return (int(found[1]), int(found[2]), told) if found else (0, 0, told)
@@ -74,6 +76,13 @@ def test_nobody_to_ask_is_said_in_one_line() -> None:
     """Rather than counted as so many failures."""
     _, _, told = locust("--host", "http://127.0.0.1:9", "-u", "1", "-t", "1s")
     assert "loadtest: nobody answers at http://127.0.0.1:9" in told
+    assert "Traceback" not in told
+
+
+def test_whatever_ends_the_preparation_is_said() -> None:
+    """Rather than users that wait for ever: here headers that nobody has written."""
+    _, _, told = locust("--host", "http://127.0.0.1:9", "-u", "1", "-t", "1s", "--headers-from", "0")
+    assert "loadtest: JSONDecodeError: " in told
     assert "Traceback" not in told
 
 

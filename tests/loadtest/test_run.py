@@ -95,9 +95,10 @@ def test_an_open_loop_tells_the_truth_of_a_server_that_stalls(tmp_path: Path) ->
     """p50 and p99 are within 5 % of what must be, by when requests were due; a closed loop would have asked less.
 
     No run may tell of less. One in which others used the machine, or the generator itself says that it was late, may
-    tell of more, as that is in what it measures: it is made again.
+    tell of more, as that is in what it measures: it is made again. One that is late though nobody uses the machine is
+    at fault.
     """
-    busy = []
+    busy, used_cores = [], []
     for number in range(TRIES):
         record, told, truth = told_and_true(tmp_path / str(number))
         assert truth[99] > 1500
@@ -109,6 +110,8 @@ def test_an_open_loop_tells_the_truth_of_a_server_that_stalls(tmp_path: Path) ->
             assert told.p99 < 1.05 * truth[99]
             return
         busy.append(f"others used {used:.2f} cores; {reasons(record)}")
+        used_cores.append(used)
+    assert max(used_cores) >= QUIET_CORES, f"nobody used the machine, and {busy}"
     pytest.skip(f"no quiet run of {TRIES}: {busy}")
 
 

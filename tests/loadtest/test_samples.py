@@ -55,6 +55,19 @@ def test_the_first_failure_of_a_kind_is_quoted(tmp_path: Path) -> None:
     assert reader.said == {"http_500": "out of memory model gone", "timeout": "late"}
 
 
+def test_a_later_run_quotes_no_failure_of_an_earlier_one(tmp_path: Path) -> None:
+    """Of a generator that is kept, whose log has both."""
+    log = SampleLog(tmp_path)
+    log.add(1.0, 1.1, 1.5, "balloon", "http_500", detail="out of memory")
+    log.flush()
+    later = SampleReader(tmp_path, news=True)
+    log.add(2.0, 2.1, 2.5, "balloon", "ok")
+    log.add(3.0, 3.1, 3.5, "balloon", "timeout", detail="late")
+    log.close()
+    assert len(later.read().rows) == 2
+    assert later.said == {"timeout": "late"}
+
+
 def test_the_log_of_a_killed_process_is_read_up_to_its_last_whole_row(tmp_path: Path) -> None:
     """A row that was cut off is left out; it is read when the rest of it comes."""
     logged(tmp_path, [(0.0, 0.0, 1.0, "ok"), (1.0, 1.0, 2.0, "ok")])

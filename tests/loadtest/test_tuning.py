@@ -141,6 +141,27 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest
     assert len(whole.seen) > 20
 
 
+def test_turns_that_are_of_no_use_are_not_forgotten_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another task; those that were written before a plan had headers are of use."""
+    served, said, file = InMemory(), list[str](), StateFile(tmp_path / "state.json")
+    monkeypatch.setattr(tuning, "ServedModel", lambda *_: served)
+
+    def begun_again(**asked: object) -> str:
+        state = file.read()
+        assert state is not None
+        state.asked["plan"].pop("headers", None)
+        file.write(state.model_copy(update={"asked": state.asked | asked}))
+        said.clear()
+        with pytest.raises(Enough):
+            search(served, tmp_path, Made(served, enough_after(1)), monkeypatch, say=said.append)
+        return said[0]
+
+    with pytest.raises(Enough):
+        search(served, tmp_path, Made(served, enough_after(4)), monkeypatch)
+    assert begun_again().startswith("goes on with the 3 turns")
+    assert begun_again(seed=99) == "begins anew: the 3 turns of a search that was interrupted were of another task"
+
+
 def test_a_triton_that_dies_is_told_and_put_right_when_it_is_back(
     served: ServedModel, triton: LocalTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
