@@ -173,22 +173,22 @@ async def test_a_look_from_before_triton_was_lost_does_not_bring_it_back(
     asked, answered = asyncio.Event(), asyncio.Event()
     listed = catalogue._triton.models
 
-    async def slow() -> list[ServedModel]:
-        found = await listed()
+    async def slow(timeout_s: float) -> list[ServedModel]:
+        found = await listed(timeout_s)
         asked.set()
         await answered.wait()
         return found
 
     monkeypatch.setattr(catalogue._triton, "models", slow)
     look = catalogue.look()
-    await asked.wait()
+    await asyncio.wait_for(asked.wait(), 30)
     catalogue.lose(BackendUnavailable("the connection broke"))
     assert catalogue.ready("colour") is None
     asked.clear()
     answered.set()
     await look
     assert catalogue.away == "the connection broke"
-    await asked.wait()  # the look that was asked for at once
+    await asyncio.wait_for(asked.wait(), 30)  # the look that was asked for at once
     await until(lambda: catalogue.ready("colour") is not None)
 
 
