@@ -1,8 +1,11 @@
 """Where servers are, when nobody says otherwise; and how several Tritons are written down."""
 
 import re
+import socket
 from collections.abc import Iterable
 from typing import NamedTuple
+
+from vision.errors import BackendUnavailable
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 """The gateway's."""
@@ -59,6 +62,23 @@ def addresses_of(hosts: Iterable[str], port: int) -> tuple[str, ...]:
     """
     found = set(hosts)
     return tuple(sorted(address_of(host, port) for host in {each for each in found if ":" not in each} or found))
+
+
+def looked_up(tritons: tuple[str, ...] | DnsName) -> tuple[str, ...]:
+    """Those that are written down, or that the name has now.
+
+    Raises:
+        BackendUnavailable: it cannot be looked up.
+    """
+    if not isinstance(tritons, DnsName):
+        return tritons
+    try:
+        found = socket.getaddrinfo(*tritons, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:  # the latter of a name that cannot be one
+        raise BackendUnavailable(
+            f"{tritons} cannot be looked up: {exc}; is that its name, and does this machine's DNS know it?"
+        ) from exc
+    return addresses_of([str(address[0]) for *_, address in found], tritons.port)
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

@@ -13,7 +13,8 @@ PIECE = re.compile(r"(?P<load>\d+(?:\.\d+)?)(?P<rate>/s)?:(?P<time>\d+(?:\.\d+)?
 UNITS_S = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Users = Annotated[int, Field(ge=1, le=20_000)]
+MOST_USERS = 20_000
+Users = Annotated[int, Field(ge=1, le=MOST_USERS)]
 Rate = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 """A process sends some thousands a second: more is a slip of the finger, and fills memory with what is not sent."""
 
@@ -141,9 +142,9 @@ def _check(of: str, **amounts: float) -> None:
         ValueError: they are not.
     """
     for name, amount in amounts.items():
-        if of == "users" and (amount < 1 or amount > 20_000 or not amount.is_integer()):
+        if of == "users" and (amount < 1 or amount > MOST_USERS or not amount.is_integer()):
             raise ValueError(
-                f'{name}: expected whole users, 1 to 20000, got {amount:g}; of = "rate" is requests a second'
+                f'{name}: expected whole users, 1 to {MOST_USERS}, got {amount:g}; of = "rate" is requests a second'
             )
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from clients.addresses import DEFAULT_TRITON, DnsName, addresses_of, tritons_from_text
+from clients.addresses import DEFAULT_TRITON, looked_up, tritons_from_text
 from loadtest.headers import Headers, of_origin
 from loadtest.hiding import Hider
 from loadtest.listing import Listing
@@ -171,30 +171,12 @@ def _gateway(plan: Plan, headers: Headers) -> GatewayMetrics | None:
 
 def _tritons(plan: Plan) -> Tritons | None:
     if plan.triton is not None:
-        return Tritons(_addresses(plan.triton)) if plan.triton else None
+        return Tritons(looked_up(tritons_from_text(plan.triton))) if plan.triton else None
     if plan.transport == "triton":
         return Tritons([re.sub(r"^\w+://", "", plan.host)])
     if plan.transport == "template" or not is_local(plan.host):
         return None
     return Tritons([DEFAULT_TRITON])
-
-
-def _addresses(text: str) -> tuple[str, ...]:
-    """Those that are written down, or that a name has now.
-
-    Raises:
-        BackendUnavailable: it cannot be looked up.
-    """
-    given = tritons_from_text(text)
-    if not isinstance(given, DnsName):
-        return given
-    try:
-        found = socket.getaddrinfo(*given, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as exc:  # the latter of a name that cannot be one
-        raise BackendUnavailable(
-            f"{given} cannot be looked up: {exc}; is that its name, and does this machine's DNS know it?"
-        ) from exc
-    return addresses_of([str(address[0]) for *_, address in found], given.port)
 
 
 def _versions(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

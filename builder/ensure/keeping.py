@@ -91,16 +91,18 @@ def _code_of(child: int) -> int | None:
 
 def _end(child: int, after_s: float = 0.0) -> None:
     with suppress(ProcessLookupError, ChildProcessError):
-        itself = time.monotonic() + after_s
-        while time.monotonic() < itself:
-            if _code_of(child) is not None:
-                return
-            time.sleep(0.05)
+        if _has_ended(child, after_s):
+            return
         os.kill(child, signal.SIGTERM)
-        until = time.monotonic() + PATIENCE_S
-        while _code_of(child) is None:
-            if time.monotonic() > until:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                return
-            time.sleep(0.05)
+        if not _has_ended(child, PATIENCE_S):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def _has_ended(child: int, within_s: float) -> bool:
+    until_s = time.monotonic() + within_s
+    while _code_of(child) is None:
+        if time.monotonic() >= until_s:
+            return False
+        time.sleep(0.05)
+    return True

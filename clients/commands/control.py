@@ -2,15 +2,13 @@
 
 import argparse
 import asyncio
-import socket
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from clients.addresses import DEFAULT_TRITON, DNS, DnsName, addresses_of, tritons_from_text
+from clients.addresses import DEFAULT_TRITON, DNS, DnsName, looked_up, tritons_from_text
 from clients.commands.arguments import none_or_more, one_or_more
 from clients.commands.output import complain, say
-from vision.errors import BackendFailure, BackendUnavailable, JetserveError, UnknownModel
+from vision.errors import BackendFailure, JetserveError, UnknownModel
 from vision.serving import ServingSettings, batch_sizes
 
 if TYPE_CHECKING:
@@ -50,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         async with TritonClient(address) as triton:
             return await (_load if options.action == "load" else _unload)(triton, options)
 
-    addresses = _looked_up(options.triton)
+    addresses = looked_up(options.triton)
     if len(addresses) == 1:
         say(asyncio.run(control(addresses[0])))
         return 0
@@ -70,20 +68,6 @@ def _tritons(text: str) -> tuple[str, ...] | DnsName:
         return tritons_from_text(text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from exc
-
-
-def _looked_up(tritons: tuple[str, ...] | DnsName) -> Sequence[str]:
-    """
-    Raises:
-        BackendUnavailable: the name has no addresses.
-    """
-    if not isinstance(tritons, DnsName):
-        return tritons
-    try:
-        found = socket.getaddrinfo(*tritons, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as exc:
-        raise BackendUnavailable(f"{tritons} cannot be looked up: {exc}") from exc
-    return addresses_of((str(address[0]) for *_, address in found), tritons.port)
 
 
 async def _load(triton: "TritonClient", options: argparse.Namespace) -> str:

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.serving import RunningGateway, running_gateway
-from tests.gateway.shared_memory.watched import (
-    gate_of,
-)
+from tests.gateway.shared_memory.watched import gate_of
 from tests.local_triton import LocalTriton
 from tests.tiny_models import colour_contract, colour_graph, spot_contract, spot_graph, write_model
 

@@ -1,10 +1,8 @@
 """What a gateway has in shared memory, and what Triton has mapped of it."""
 
 import asyncio
-import os
 import re
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +15,8 @@ from clients.triton import TritonClient
 from gateway.segments import SHM
 from gateway.tensor_path import TensorPath
 from tests.gateway.photos import encoded
-from tests.gateway.serving import RunningGateway, eventually
-from tests.local_triton import ROOT, LocalTriton
-from tests.ports import free_ports
+from tests.gateway.serving import RunningGateway, eventually, process
+from tests.local_triton import LocalTriton
 
 PHOTOS = [encoded(30 + i, 40, (40 * i, 200 - 30 * i, 10 * i), ".png") for i in range(6)]
 
@@ -79,21 +76,16 @@ def regions_now(triton: LocalTriton) -> set[str]:
 
 
 @contextmanager
-def gateway_process(triton: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A gateway in a process of its own, and its URL."""
-    [port] = free_ports(1)
-    environment = os.environ | {"GATEWAY_PORT": str(port), "GATEWAY_GRPC_PORT": "0", "GATEWAY_TRITON": triton}
-    with subprocess.Popen([sys.executable, "-m", "gateway"], cwd=ROOT, env=environment) as process:
-        try:
-            eventually(lambda: answers(port), within_s=60)
-            yield process, f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
+def gateway_process(triton: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A gateway in a process of its own that is ready, and its URL."""
+    with process(triton=triton) as (started, url):
+        eventually(lambda: is_ready(url), within_s=60)
+        yield started, url
 
 
-def answers(port: int) -> bool:
+def is_ready(url: str) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
+        return httpx.get(f"{url}/health/ready").status_code == 200
     except httpx.TransportError:
         return False
 
