@@ -6,6 +6,10 @@ from types import TracebackType
 from clients import deadline as clients_deadline
 from vision.errors import DeadlineExceeded
 
+TIMER_S = 0.005
+"""Closer to the deadline than that, whatever ends for want of time ends by it. The event loop's timers are whole
+milliseconds: of one set a little later than ours, for the same moment, it cannot be told which of them is first."""
+
 
 class Deadline(clients_deadline.Deadline):
     """One moment for every phase of a request, the call to Triton included."""
@@ -14,7 +18,8 @@ class Deadline(clients_deadline.Deadline):
         """A block that is cancelled at the deadline.
 
         Raises:
-            DeadlineExceeded: saying what was being done.
+            DeadlineExceeded: saying what was being done, also where a call within the block was given what was left of
+                the deadline and says first that it has passed.
         """
         return Over(self, doing)
 
@@ -37,7 +42,12 @@ class Over:
         try:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError as exc:
-            raise DeadlineExceeded(
-                f"the deadline of {self._deadline.allowed_s:.3g} s passed while {self._doing}; send fewer or smaller"
-                " photos, or raise GATEWAY_DEADLINE_S, or the caller's own deadline where that is shorter"
-            ) from exc
+            raise self._passed() from exc
+        if isinstance(error, DeadlineExceeded) and self._deadline.remaining_s() < TIMER_S:
+            raise self._passed() from error
+
+    def _passed(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"the deadline of {self._deadline.allowed_s:.3g} s passed while {self._doing}; send fewer or smaller"
+            " photos, or raise GATEWAY_DEADLINE_S, or the caller's own deadline where that is shorter"
+        )

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.deadline import Deadline
+from gateway.deadline import TIMER_S, Deadline
 from vision.errors import DeadlineExceeded
 
 pytestmark = pytest.mark.anyio
@@ -40,3 +40,22 @@ async def test_another_timeout_is_not_the_deadline() -> None:
     with pytest.raises(TimeoutError, match="of the disk"):
         async with Deadline(5).over("the photo was read"):
             raise TimeoutError("of the disk")
+
+
+async def test_a_call_that_says_it_first_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of two timers for one moment is first is chance; what the caller is told must not be."""
+    now_s = 100.0
+    monkeypatch.setattr("clients.deadline.time", SimpleNamespace(monotonic=lambda: now_s))
+    deadline = Deadline(20.0)
+    now_s += 20 - TIMER_S / 2
+    with pytest.raises(DeadlineExceeded, match=r"20 s passed while the model was at work") as caught:
+        async with deadline.over("the model was at work"):
+            raise DeadlineExceeded("Triton did not answer in time")
+    assert "Triton" in str(caught.value.__cause__)
+
+
+async def test_a_shorter_deadline_within_keeps_its_own_words() -> None:
+    """A full queue of Triton's that gave a request up is no reason to raise the gateway's deadline."""
+    with pytest.raises(DeadlineExceeded, match="too long in the model's queue"):
+        async with Deadline(5).over("the model was at work"):
+            raise DeadlineExceeded("it waited too long in the model's queue")
