@@ -1,4 +1,4 @@
-"""What `clients.triton` costs beside tritonclient: one image through the same model of a real Triton, in turns.
+"""What `clients.triton.client` costs beside tritonclient: one image through the same model of a real Triton, in turns.
 
 The model reads one row of the image, so that the time is that of the way there and back.
 """
@@ -15,7 +15,8 @@ import tritonclient.grpc.aio as tritonclient
 from onnx import ModelProto, TensorProto, helper
 
 from benchmarks import record
-from clients.triton import TritonClient, request_bytes
+from clients.triton.client import TritonClient
+from clients.triton.messages import request_bytes
 from tests.local_triton import LocalTriton
 from tests.tiny_models import colour_contract, model_from_nodes, write_model
 from vision.contract import Contract
@@ -57,7 +58,7 @@ async def measured(triton: LocalTriton, side: int) -> dict[str, dict[str, float]
             return (await theirs.infer(name, [tensor])).as_numpy("scores")
 
         ways: dict[str, Callable[[], Awaitable[object]]] = {
-            "clients.triton": through_ours,
+            "clients.triton.client": through_ours,
             "tritonclient.grpc.aio": through_theirs,
         }
         seconds: dict[str, list[float]] = {way: [] for way in ways}

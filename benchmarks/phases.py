@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import record
 from clients import __main__ as command_line
 from clients.phases import Phases
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from gateway.catalogue import Catalogue
 from gateway.metrics import Counted, Metrics
 from gateway.permits import Permits

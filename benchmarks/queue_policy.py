@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import record
 from builder.publishing.repository import served_version
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from tests.local_triton import LocalTriton
 from tests.tiny_models import POLICY
 from vision.contract import contract_from_json

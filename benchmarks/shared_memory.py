@@ -2,7 +2,7 @@
 
 Two gateways before one Triton, one with GATEWAY_SHARED_MEMORY=auto and one with off, each a process of its own, asked
 in turns by users who ask again when they are answered. The network reads one row of the image. The tensors are
-measured alone, too: `clients.triton` with a batch that lies in a slot against one that does not.
+measured alone, too: `clients.triton.client` with a batch that lies in a slot against one that does not.
 """
 
 import argparse
@@ -25,8 +25,8 @@ import numpy as np
 
 from benchmarks import record
 from benchmarks.adapter import contract_of, graph
-from clients.regions import Region, layout_from_contract
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
+from clients.triton.regions import Region, layout_from_contract
 from gateway.segments import Owner
 from tests.local_triton import LocalTriton
 from tests.ports import free_ports

@@ -22,7 +22,7 @@ from clients.options import Options, options_from_values
 from clients.phases import Phases
 from clients.photos import MAX_PIXELS, Photo, encoded_photo, image_from_photo, name_of
 from clients.results import Result
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from vision.contract import Contract
 from vision.errors import (
     BackendFailure,

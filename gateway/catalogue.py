@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from clients.echo import quoted
-from clients.triton import ServedModel, TritonClient
+from clients.triton.client import TritonClient
+from clients.triton.models import ServedModel
 from gateway.healing import Healer
 from gateway.listing import LOOK_TIMEOUT_S, listed
 from gateway.servable import Servable, state_of

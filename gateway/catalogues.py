@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol, TypeVar
 
 from clients.echo import quoted
-from clients.triton import ServedModel
-from clients.triton_errors import RETRY_AFTER_S
+from clients.triton.errors import RETRY_AFTER_S
+from clients.triton.models import ServedModel
 from gateway.catalogue import Catalogue
 from gateway.deadline import Deadline
 from gateway.servable import Servable

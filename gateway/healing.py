@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from vision.errors import JetserveError
 
 logger = logging.getLogger(__name__)

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from clients.triton import ServedModel, TritonClient
-from clients.triton_errors import RETRY_AFTER_S
+from clients.triton.client import TritonClient
+from clients.triton.errors import RETRY_AFTER_S
+from clients.triton.models import ServedModel
 from vision.errors import BackendUnavailable
 
 LOOK_TIMEOUT_S = 5.0

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Protocol
 
 from clients.phases import Phases
-from clients.triton import Inference, TritonClient
-from clients.triton_errors import RETRY_AFTER_S, needs_loading
+from clients.triton.client import Inference, TritonClient
+from clients.triton.errors import RETRY_AFTER_S, needs_loading
 from gateway.catalogue import Catalogue
 from gateway.gone import CallerGone
 from gateway.listing import LOOK_TIMEOUT_S

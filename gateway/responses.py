@@ -5,7 +5,7 @@ from typing import Any
 
 from clients.findings import plain_photo_result
 from clients.results import Model, ModelDetail, ModelOfReplica, Prediction, Problem
-from clients.triton import ServedModel
+from clients.triton.models import ServedModel
 from gateway import predictor
 from gateway.http_errors import STATUS_BY_KIND
 from gateway.media_types import JSON, PICTURES

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterable
 from contextlib import suppress
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from gateway.segments import abandoned
 from vision.errors import BackendUnavailable, WireError
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from clients.triton import ServedModel
+from clients.triton.models import ServedModel
 from vision.contract import Contract
 from vision.transforms import Preprocessor
 

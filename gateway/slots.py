@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clients.regions import Layout, Region
+from clients.triton.regions import Layout, Region
 from gateway.segments import Owner, Segment
 from vision.contract import Contract
 from vision.dtypes import DTYPES

@@ -8,9 +8,9 @@ import asyncio
 import logging
 import time
 
-from clients.counters import Counters
 from clients.phases import Phases
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
+from clients.triton.counters import Counters
 from vision.errors import WireError
 
 logger = logging.getLogger(__name__)

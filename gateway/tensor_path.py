@@ -13,9 +13,9 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from clients.phases import Phases
-from clients.regions import layout_from_contract
-from clients.triton import Inference, TritonClient
-from clients.triton_errors import region_is_lost
+from clients.triton.client import Inference, TritonClient
+from clients.triton.errors import region_is_lost
+from clients.triton.regions import layout_from_contract
 from gateway.deadline import Deadline
 from gateway.preparation import images_per_call
 from gateway.retired import Retired

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clients.counters import Counters
+from clients.triton.counters import Counters
 from loadtest.sampling.collected import Collected
 from loadtest.sampling.gateway import GAUGES, GatewayCounts
 from loadtest.sampling.ticking import Ticking

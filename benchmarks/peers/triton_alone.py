@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from benchmarks.peers import load
 from benchmarks.peers.network import Box
 from benchmarks.peers.window import Counted, Window
-from clients.regions import Region, layout_from_contract
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
+from clients.triton.regions import Region, layout_from_contract
 from gateway.segments import Owner
 from vision.contract import Contract
 from vision.decode import image_from_bytes

@@ -12,7 +12,7 @@ from vision.errors import BackendFailure, JetserveError, UnknownModel
 from vision.serving import ServingSettings, batch_sizes
 
 if TYPE_CHECKING:
-    from clients.triton import TritonClient
+    from clients.triton.client import TritonClient
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -39,7 +39,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def run(options: argparse.Namespace) -> int:
     """0; of one Triton what fails is raised, of several it is told, and the others are done all the same: 1."""
     try:
-        from clients.triton import TritonClient  # only these two need gRPC
+        from clients.triton.client import TritonClient  # only these two need gRPC
     except ImportError as exc:
         complain(f"{options.action} needs Triton's client ({exc}): install jetserve with its `triton` extra")
         return 1

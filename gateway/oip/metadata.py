@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clients.triton import ServedModel
+from clients.triton.models import ServedModel
 from gateway.oip.inference import INPUT
 from gateway.oip.outputs import output_descriptions
 from gateway.oip.tensors import BYTES

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from clients.counters import Counters
 from clients.loop_thread import LoopThread
-from clients.triton import ServedModel, TritonClient
+from clients.triton.client import TritonClient
+from clients.triton.counters import Counters
+from clients.triton.models import ServedModel
 from vision.errors import WireError
 
 TIMEOUT_S = 2.0

@@ -5,8 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from clients.triton import ServedModel as Model
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
+from clients.triton.models import ServedModel as Model
 from loadtest.tune.state import State, StateFile
 from vision.errors import JetserveError, UnknownModel
 from vision.serving import ServingSettings

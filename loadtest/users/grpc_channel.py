@@ -12,8 +12,8 @@ import grpc.experimental.gevent
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
-from clients.triton import OPTIONS, SERVICE
-from clients.triton_errors import error_from_status
+from clients.triton.client import OPTIONS, SERVICE
+from clients.triton.errors import error_from_status
 from loadtest.users.answers import CONNECTION, ERROR_KIND, TIMEOUT, WRONG, Answer
 
 KIND = "jetserve-kind"

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from clients.photos import MAX_PIXELS
-from clients.triton import contract_from_config, outputs_from_answer, request_bytes
+from clients.triton.messages import outputs_from_answer, request_bytes
+from clients.triton.models import contract_from_config
 from loadtest.images import Image
 from loadtest.samples import OK
 from loadtest.users.answers import WRONG, Answer

@@ -11,7 +11,7 @@ from builder.build import Order, build
 from builder.progress import Progress
 from builder.recipes.parts import Precision
 from builder.recipes.recipe import recipe_from_folder
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from tests.builder.recipes import TOLERANCE, onnx_source, write_recipe
 from tests.local_triton import LocalTriton
 from vision.contract import contract_from_json

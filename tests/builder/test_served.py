@@ -9,7 +9,7 @@ import pytest
 
 from builder.importer import Order, import_model
 from builder.source import Wishes
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from tests.builder.networks import SIZE_HW
 from tests.local_triton import LocalTriton
 from vision.contract import contract_from_json

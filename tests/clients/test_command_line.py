@@ -227,7 +227,7 @@ def test_loading_without_tritons_client_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The clients' own extra does not bring gRPC."""
-    monkeypatch.delitem(sys.modules, "clients.triton", raising=False)
+    monkeypatch.delitem(sys.modules, "clients.triton.client", raising=False)
     monkeypatch.setitem(sys.modules, "grpc", None)
     assert main(["load", "balloon"]) == 1
     [line] = capsys.readouterr().err.splitlines()

@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 import pytest
 
-from clients.triton import ServedModel, TritonClient
+from clients.triton.client import TritonClient
+from clients.triton.models import ServedModel
 from gateway.catalogue import PAUSE_S, Catalogue
 from gateway.deadline import Deadline
 from tests.fake_triton import FakeModel, FakeTriton

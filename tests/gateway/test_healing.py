@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from gateway.healing import Healer
 from vision.errors import ModelNotReady
 

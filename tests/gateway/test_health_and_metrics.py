@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from clients.phases import Phases
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from gateway.catalogue import Catalogue
 from gateway.gone import CallerGone
 from gateway.metrics import Counted, Metrics

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from starlette.requests import Request
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from gateway.caller import while_connected
 from gateway.gone import CallerGone
 from gateway.memory import keep_freed_memory

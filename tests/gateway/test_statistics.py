@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from clients.counters import Counters
+from clients.triton.counters import Counters
 from tests.fake_triton import FakeTriton
 from tests.gateway.phases import OF_TRITON, phases_ms
 from tests.gateway.photos import encoded

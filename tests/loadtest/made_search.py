@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clients.triton import ServedModel as Model
+from clients.triton.models import ServedModel as Model
 from loadtest.interrupts import Interrupts
 from loadtest.kept import KeptGenerator
 from loadtest.load import Load

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from loadtest.interrupts import Interrupted, Interrupts
 from loadtest.tune import applying, tuning, turns
 from loadtest.tune.applying import NotRestored, OtherVersion, ServedModel

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-from clients.regions import Region, layout_from_contract
-from clients.triton import TritonClient, request_bytes
+from clients.triton.client import TritonClient
+from clients.triton.messages import request_bytes
+from clients.triton.regions import Region, layout_from_contract
 from gateway.segments import PREFIX, Owner
 from tests.local_triton import LocalTriton
 from tests.ports import free_ports

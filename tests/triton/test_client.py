@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from clients.triton import TritonClient, request_bytes, varint
+from clients.triton.client import TritonClient
+from clients.triton.messages import request_bytes, varint
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.local_triton import LocalTriton
 from tests.tiny_models import SIDE, colour_contract, colour_graph, spot_contract, spot_graph, write_model
@@ -207,7 +208,7 @@ class LostWhileListing(FakeTriton):
 @pytest.mark.parametrize("silent", [False, True])
 async def test_triton_lost_while_it_lists(monkeypatch: pytest.MonkeyPatch, silent: bool) -> None:
     """A Triton that goes away or silent between two answers is unreachable; its models are not to blame."""
-    monkeypatch.setattr("clients.triton.CONTROL_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("clients.triton.client.CONTROL_TIMEOUT_S", 0.5)
     monkeypatch.setattr(LostWhileListing, "silent", silent)
     async with LostWhileListing({"tiny": FakeModel(CONTRACT)}) as fake, TritonClient(fake.address) as client:
         with pytest.raises(BackendUnavailable):

@@ -7,7 +7,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from builder.publishing.triton_config import Backend, Serving, config_text
-from clients.triton import contract_from_config
+from clients.triton.models import contract_from_config
 from tests.tiny_models import colour_contract, spot_contract
 from vision.contract import Contract
 from vision.errors import ContractError

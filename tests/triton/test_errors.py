@@ -7,8 +7,8 @@ import anyio
 import grpc
 import pytest
 
-from clients.triton import TritonClient
-from clients.triton_errors import OTHER, ROWS, error_from_status, row_of
+from clients.triton.client import TritonClient
+from clients.triton.errors import OTHER, ROWS, error_from_status, row_of
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.local_triton import ROOT, LocalTriton
 from tests.triton.situations import CONTRACT, RECORD, SITUATIONS, infer, prepare, said

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.local_triton import LocalTriton
 from tests.tiny_models import SIDE, colour_contract, colour_graph, spot_contract, spot_graph, write_model

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from tests.gateway.serving import eventually, running_gateway
 from tests.local_triton import LocalTriton
 from tests.tiny_models import (

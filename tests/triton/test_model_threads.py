@@ -9,7 +9,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from tests.local_triton import LocalTriton
 from tests.tiny_models import SIDE, colour_contract, colour_graph, spot_contract, spot_graph, write_model
 from tests.triton.graphs import brittle_graph, counting_graph, image, merging_graph

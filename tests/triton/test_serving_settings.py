@@ -11,7 +11,7 @@ from builder.publishing.publication import Publication, published
 from builder.publishing.triton_config import Serving
 from builder.verify import Side
 from clients.__main__ import main
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from tests.gateway.photos import encoded
 from tests.gateway.serving import RunningGateway, eventually, no_settings, running_gateway
 from tests.local_triton import LocalTriton

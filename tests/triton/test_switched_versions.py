@@ -7,7 +7,7 @@ import grpc
 import pytest
 from tritonclient.grpc import service_pb2
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from tests.fake_triton import FakeModel, FakeTriton, config_of
 from tests.tiny_models import colour_contract
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from gateway.addresses import Addresses
 from gateway.catalogue import Catalogue
 from gateway.catalogues import Catalogues

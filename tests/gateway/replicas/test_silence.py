@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from gateway.listing import LONG_LOOKS, TURN_S, listed
 from gateway.preparation import Batch, prepared_batches
 from tests.gateway.replicas.fakes import PHOTO, Frozen, asking, before, is_up, models, retries, statuses
@@ -97,7 +97,7 @@ def test_a_slow_list_is_no_silence(a: Frozen, b: Frozen, monkeypatch: pytest.Mon
 @pytest.mark.anyio
 async def test_a_look_ends_by_its_own_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not by other calls' deadline, which passes while this process stands still, and ends lists that take long."""
-    monkeypatch.setattr("clients.triton.CONTROL_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("clients.triton.client.CONTROL_TIMEOUT_S", 0.1)
     async with Frozen(models(), listing_s=0.5) as fake, TritonClient(fake.address) as triton:
         with pytest.raises(BackendUnavailable):
             await triton.models()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-from clients.regions import Region, layout_from_contract
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
+from clients.triton.regions import Region, layout_from_contract
 from gateway.segments import Owner
 from gateway.slots import Slot, Slots
 from tests.fake_triton import FakeModel, FakeTriton

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from gateway.segments import PREFIX, SHM, Owner
 from tests.gateway.serving import RunningGateway, eventually, running_gateway
 from tests.gateway.shared_memory.watched import (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tritonclient.grpc import service_pb2
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from gateway import segments
 from gateway.deadline import Deadline
 from gateway.statistics import Statistics

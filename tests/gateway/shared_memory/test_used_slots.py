@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from clients.regions import layout_from_contract
+from clients.triton.regions import layout_from_contract
 from gateway import slots as slots_module
 from gateway import tensor_path
 from gateway.segments import PREFIX, SHM

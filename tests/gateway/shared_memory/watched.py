@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from clients.triton import TritonClient
+from clients.triton.client import TritonClient
 from gateway.segments import SHM
 from gateway.tensor_path import TensorPath
 from tests.gateway.photos import encoded

@@ -1,12 +1,6 @@
-"""The one door to Triton: its gRPC protocol, in this project's terms and errors.
-
-Requests are put together by hand around the pixels: tritonclient and the protobuf message copy a tensor three times
-before gRPC sees it, this once (docs/04-triton.md has the figures).
-"""
+"""The one door to Triton: its gRPC protocol, in this project's terms and errors."""
 
 import asyncio
-import functools
-import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,19 +9,19 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
-import numpy as np
 from google.protobuf import json_format
 from numpy.typing import NDArray
-from tritonclient.grpc import model_config_pb2, service_pb2
+from tritonclient.grpc import service_pb2
 
-from clients import override, regions
-from clients.counters import Counters, counters_from_statistics
 from clients.phases import Phases
-from clients.regions import Region
-from clients.triton_errors import RETRY_AFTER_S, error_from_status, region_is_known, without_traceback
-from clients.unhurried import CutOff, Unhurried
-from vision.contract import Contract, Output, contract_from_json
-from vision.dtypes import DTYPES
+from clients.triton import override
+from clients.triton.counters import Counters, counters_from_statistics
+from clients.triton.errors import RETRY_AFTER_S, error_from_status, region_is_known
+from clients.triton.messages import outputs_from_answer, request_bytes
+from clients.triton.models import ServedModel, contract_from_config, is_wanted, problem_of_entry
+from clients.triton.regions import Region
+from clients.triton.unhurried import CutOff, Unhurried
+from vision.contract import Contract
 from vision.errors import (
     BackendFailure,
     BackendUnavailable,
@@ -59,23 +53,9 @@ CONTROL_TIMEOUT_S = 5.0
 LOAD_TIMEOUT_S = 300.0
 LATE_S = 10.0
 """After its deadline an inference may go on for that long before Triton is told to give it up: at the deadline itself
-it might just be done, which is when older Tritons crash of it (clients/unhurried.py)."""
+it might just be done, which is when older Tritons crash of it (clients/triton/unhurried.py)."""
 LOOKS = 3
 """At one model, whose versions may be switched between the index and the question for a version's contract."""
-RAW_INPUT_CONTENTS_TAG = b"\x3a"  # field 7 of ModelInferRequest, length-delimited (wire type 2): 7 << 3 | 2
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """A model of Triton's repository; `ready` when it can be asked, otherwise `problem` says why not."""
-
-    name: str
-    version: str
-    ready: bool
-    contract: Contract | None
-    problem: str | None
-    wanted: bool = True
-    """False where Triton has not been told to load it, or to unload it since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,136 +332,5 @@ def translated(what: str) -> Iterator[None]:
         raise BackendUnavailable(f"{what}: {exc}; the connection was closed on this side") from exc
 
 
-def request_bytes(
-    model: str,
-    version: str,
-    contract: Contract,
-    batch: NDArray[Any],
-    timeout_s: float,
-    region: Region | None = None,
-) -> bytes:
-    """A serialised ModelInferRequest; the tensor is copied once, or not at all where it lies in a `region`.
-
-    Protobuf allows fields in any order, so a message without its last field, then that field, is the message
-    (https://protobuf.dev/programming-guides/encoding/#last-one-wins and #order).
-    """
-    if batch.dtype != DTYPES[contract.input.dtype]:
-        raise BackendFailure(
-            f"model {model!r}: input {contract.input.name!r} is {contract.input.dtype}, got {batch.dtype}"
-        )
-    head = service_pb2.ModelInferRequest(model_name=model, model_version=version)
-    head.inputs.add(name=contract.input.name, datatype=contract.input.dtype, shape=batch.shape)
-    head.parameters["timeout"].int64_param = max(1, int(timeout_s * 1e6))
-    for output in contract.outputs:
-        head.outputs.add(name=output.name)
-    if region is not None:
-        regions.refer(head, region, contract, batch)
-        return bytes(head.SerializeToString())
-    pixels = np.ascontiguousarray(batch).data
-    return b"".join((head.SerializeToString(), RAW_INPUT_CONTENTS_TAG, varint(pixels.nbytes), pixels))
-
-
-def varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first, the top bit set on all but the last (protobuf's encoding of lengths)."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
-def outputs_from_answer(
-    model: str, expected: Sequence[Output], answer: Any, region: Region | None = None
-) -> dict[str, NDArray[Any]]:
-    """The contract's outputs as read-only views of the answer, or of the region that has places for them.
-
-    Raises:
-        BackendFailure: an output is missing, of another dtype, or holds fewer bytes than its shape says.
-    """
-    contents = zip(answer.outputs, answer.raw_output_contents, strict=False)
-    found = {tensor.name: (tensor, content) for tensor, content in contents}
-    arrays = {}
-    for output in expected:
-        if output.name not in found:
-            raise BackendFailure(f"model {model!r}: output {output.name!r} is missing, Triton sent {list(found)}")
-        tensor, content = found[output.name]
-        dtype, shape = DTYPES[output.dtype], tuple(tensor.shape)
-        if tensor.datatype != output.dtype:
-            raise BackendFailure(
-                f"model {model!r}: output {output.name!r} is {tensor.datatype}, the contract says {output.dtype}"
-            )
-        if region is not None and output.name in region.layout.outputs:
-            content = regions.content(region, output.name, dtype, math.prod(shape) * dtype.itemsize)
-        elif len(content) != math.prod(shape) * dtype.itemsize:
-            raise BackendFailure(
-                f"model {model!r}: output {output.name!r} of shape {shape} came with {len(content)} bytes; "
-                "is NumPy 2 in Triton's environment? Its Python backend needs numpy<2"
-            )
-        arrays[output.name] = np.frombuffer(content, dtype).reshape(shape)
-    return arrays
-
-
 def _number(entry: Any) -> int:
     return int(entry.version or 0)
-
-
-def is_wanted(entry: Any) -> bool:
-    """Whether Triton was last told to load this model of its repository index."""
-    return bool(entry.state) and entry.state != "UNLOADING" and entry.reason != "unloaded"
-
-
-def problem_of_entry(entry: Any) -> str:
-    """Why a model of the repository index is not ready; on one line."""
-    state: str = entry.state
-    if state in ("LOADING", "UNLOADING"):
-        return f"it is {state.lower()}"
-    if not is_wanted(entry):
-        return f"it is not loaded: python -m clients load {entry.name}"
-    return f"it failed to load: {without_traceback(entry.reason) or 'Triton gives no reason'}"
-
-
-def contract_from_config(config: Any) -> Contract:
-    """The contract that a ModelConfig carries in its parameter `contract`, seen to fit the rest of it.
-
-    Raises:
-        ContractError: there is none, it is not valid, or names, dtypes, shapes or batch differ.
-    """
-    if "contract" not in config.parameters:
-        raise ContractError("its config.pbtxt has no parameter `contract`: import it with `python -m builder import`")
-    contract = _parsed(config.parameters["contract"].string_value)
-    batch_axes = int(contract.max_batch == 1 and batch_in_dims(config))
-    max_batch = config.max_batch_size or batch_axes
-    declared = [tensor_of_config(tensor, batch_axes) for tensor in config.input]
-    agreed = [(contract.input.name, contract.input.dtype, contract.input.shape)]
-    differences = [] if declared == agreed else [f"input {agreed} in the contract, {declared} in config.pbtxt"]
-    outputs = {tensor_of_config(tensor, batch_axes) for tensor in config.output}
-    differences += [
-        f"output {(output.name, output.dtype, output.shape)} in the contract, {sorted(outputs)} in config.pbtxt"
-        for output in contract.outputs
-        if (output.name, output.dtype, output.shape) not in outputs
-    ]
-    if max_batch != contract.max_batch:
-        differences.append(f"max_batch {contract.max_batch} in the contract, {max_batch} in config.pbtxt")
-    if differences:
-        raise ContractError(f"contract and config.pbtxt differ: {'; '.join(differences)}. Import the model again.")
-    return contract
-
-
-def batch_in_dims(config: Any) -> bool:
-    """Whether every shape begins with the batch, of 1: so a model is described that Triton is not to batch.
-
-    Its own ONNX Runtime backend wants a graph with a fixed batch so; on the wire it is the same as a batch of 1.
-    """
-    return config.max_batch_size == 0 and all(tensor.dims[:1] == [1] for tensor in (*config.input, *config.output))
-
-
-def tensor_of_config(tensor: Any, batch_axes: int) -> tuple[str, str, tuple[int, ...]]:
-    """Name, dtype in the protocol's words, and shape without the batch, which is the first `batch_axes` sides."""
-    kind: str = model_config_pb2.DataType.Name(tensor.data_type)
-    return tensor.name, kind.removeprefix("TYPE_"), tuple(tensor.dims)[batch_axes:]
-
-
-@functools.lru_cache(maxsize=256)
-def _parsed(text: str) -> Contract:
-    return contract_from_json(text)
