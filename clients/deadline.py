@@ -2,6 +2,10 @@
 
 import time
 
+TIMER_S = 0.005
+"""Closer to the deadline than that, whatever ends for want of time ends by it. uvloop's timers are whole milliseconds:
+of one set a little later than another, for the same moment, it cannot be told which of them is first."""
+
 
 class Deadline:
     """One moment for a whole call, its retries and the pauses between them included."""
@@ -18,3 +22,8 @@ class Deadline:
     def remaining_s(self) -> float:
         """Never negative."""
         return max(0.0, self._at_s - time.monotonic())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has passed, as far as timers can tell."""
+        return self.remaining_s() < TIMER_S

@@ -26,6 +26,7 @@ from clients.triton.client import TritonClient
 from vision.contract import Contract
 from vision.errors import (
     BackendFailure,
+    BackendUnavailable,
     ContractError,
     DeadlineExceeded,
     ModelNotReady,
@@ -101,7 +102,9 @@ class AsyncDirectClient:
         try:
             async with asyncio.timeout(self.timeout_s):
                 return await self._predicted(photo, model, options, deadline)
-        except TimeoutError as exc:
+        except (TimeoutError, DeadlineExceeded, BackendUnavailable) as exc:
+            if isinstance(exc, WireError) and not deadline.is_over:
+                raise
             raise DeadlineExceeded(
                 f"no answer from Triton at {self.address} within {self.timeout_s:g} s; is it busy?"
             ) from exc

@@ -9,6 +9,7 @@ from clients import io_sync as io
 from clients import wire
 from clients.addresses import DEFAULT_URL
 from clients.deadline import Deadline
+from clients.headers import Headers, sendable
 from clients.photos import Photo, name_of
 from clients.progress import counted
 from clients.results import Model, ModelDetail, Result
@@ -25,16 +26,21 @@ class GatewayClient:
     A failure that another attempt may well not meet is met by up to `retries` more: nobody listens, the connection
     broke, or the answer was 429 or 503, whose `Retry-After` is waited for. All of it ends within `timeout_s`.
 
+    `headers` go with every request to the gateway, streams included, and to nobody else; no message has their values.
+
     Every method raises the gateway's own errors (`vision.errors`), and of its own:
         BackendUnavailable: no gateway can be reached.
         DeadlineExceeded: no answer within `timeout_s`.
     """
 
-    def __init__(self, base_url: str = DEFAULT_URL, timeout_s: float = 30.0, *, retries: int = 2) -> None:
+    def __init__(
+        self, base_url: str = DEFAULT_URL, timeout_s: float = 30.0, *, retries: int = 2, headers: Headers | None = None
+    ) -> None:
         self.base_url = base_url.rstrip("/")
         self.timeout_s = timeout_s
         self._retries = Retries(retries)
-        self._http = io.HttpClient(self.base_url)
+        self._headers = sendable(headers)
+        self._http = io.HttpClient(self.base_url, self._headers)
 
     def predict(
         self,
@@ -192,6 +198,7 @@ class GatewayClient:
             base_url=self.base_url,
             timeout_s=self.timeout_s,
             retries=self._retries.count,
+            headers=self._headers,
             source=source,
             model=model,
             frames=frames,

@@ -1,7 +1,7 @@
 """httpx's errors in this project's words."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import httpx
@@ -11,8 +11,8 @@ from vision.errors import BackendUnavailable, DeadlineExceeded, InvalidArgument
 
 
 @contextmanager
-def translated(url: str, timeout_s: float) -> Iterator[None]:
-    """Turn whatever httpx raises, and a deadline that passes, into our errors."""
+def translated(url: str, timeout_s: float, hide: Callable[[str], str] = str) -> Iterator[None]:
+    """Turn whatever httpx raises, and a deadline that passes, into our errors; `hide` what a server said meanwhile."""
     try:
         yield
     except (httpx.TimeoutException, TimeoutError) as exc:
@@ -24,7 +24,7 @@ def translated(url: str, timeout_s: float) -> Iterator[None]:
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as exc:
         raise InvalidArgument(f"{url!r} is no address of a gateway ({exc}); it looks like {DEFAULT_URL}") from exc
     except (httpx.HTTPError, httpx.StreamError) as exc:
-        raise BackendUnavailable(f"the connection to {url} broke ({exc!r}); send the request again") from exc
+        raise BackendUnavailable(f"the connection to {url} broke ({hide(repr(exc))}); send the request again") from exc
 
 
 def _reason(exc: BaseException) -> str:

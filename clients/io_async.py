@@ -11,12 +11,15 @@ from typing import Self, TypeAlias, TypeVar
 import httpx
 
 from clients.deadline import Deadline
+from clients.headers import Headers
+from clients.hiding import Hider
 from clients.httpx_errors import translated
 from clients.photos import Photo
 from clients.stream.order import Order
 from clients.stream.results import StreamResult
 from clients.stream.sources import Given
 from clients.wire import Reply, Request
+from vision.errors import InvalidArgument
 
 T = TypeVar("T")
 Photos: TypeAlias = Iterable[Photo] | AsyncIterable[Photo]
@@ -32,13 +35,29 @@ LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None)
 class HttpClient:
     """Connections to one gateway, kept open between requests; for one event loop."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, headers: Headers) -> None:
+        """`headers` as `clients.headers.sendable` gives them. No redirect is followed, with them or without.
+
+        Raises:
+            InvalidArgument: what is no address, or says by itself who asks where a header does.
+        """
         self._base_url = base_url
+        self._hide = Hider(headers)
         with translated(base_url, 0):
+            url = httpx.URL(base_url)
             # A proxy of the environment is for other machines, whether or not no_proxy names this one.
-            elsewhere = not _is_loopback(httpx.URL(base_url).host)
-            # The deadline is kept below: httpx starts its own time anew with every byte that arrives.
-            self._http = httpx.AsyncClient(base_url=base_url, timeout=None, trust_env=elsewhere, limits=LIMITS)  # noqa: S113
+            elsewhere = not _is_loopback(url.host)
+            self._http = httpx.AsyncClient(
+                base_url=url,
+                headers=headers,
+                timeout=None,  # noqa: S113 - kept below: httpx starts its own time anew with every byte that arrives
+                trust_env=elsewhere,
+                limits=LIMITS,
+            )
+        if url.userinfo and "authorization" in map(str.lower, headers):
+            raise InvalidArgument(
+                "the gateway's address has a name and password, and headers an Authorization; give one of them"
+            )
 
     async def exchange(self, request: Request, deadline: Deadline) -> Reply:
         """The whole reply, by the deadline.
@@ -48,7 +67,7 @@ class HttpClient:
             DeadlineExceeded: the reply was not there in time.
             InvalidArgument: what is no address.
         """
-        with translated(self._base_url, deadline.allowed_s):
+        with translated(self._base_url, deadline.allowed_s, self._hide):
             if (remaining_s := deadline.remaining_s()) <= 0:
                 raise TimeoutError
             async with asyncio.timeout(remaining_s):
@@ -59,7 +78,7 @@ class HttpClient:
                     params=dict(request.parameters),
                     content=request.content,
                 )
-        return Reply(response.status_code, response.headers, response.content)
+        return Reply(response.status_code, response.headers, response.content, self._hide)
 
     async def close(self) -> None:
         await self._http.aclose()

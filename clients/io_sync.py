@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from clients import io_async
 from clients.deadline import Deadline
+from clients.headers import Headers
 from clients.loop_thread import LoopThread
 from clients.photos import Photo
 from clients.stream.order import Order
@@ -39,8 +40,8 @@ class HttpClient:
     event loop in a thread does the waiting.
     """
 
-    def __init__(self, base_url: str) -> None:
-        self._http = io_async.HttpClient(base_url)
+    def __init__(self, base_url: str, headers: Headers) -> None:
+        self._http = io_async.HttpClient(base_url, headers)
         self._loop = LoopThread("jetserve-client")
 
     def exchange(self, request: Request, deadline: Deadline) -> Reply:

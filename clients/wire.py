@@ -4,13 +4,14 @@ A client is a loop around these; one for asyncio needs no copy of them.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
+from clients.echo import quoted
 from clients.photos import Photo, encoded_photo
 from clients.results import Model, ModelDetail, Models, Prediction, Problem, Result, results_from_prediction
 from vision.errors import (
@@ -53,6 +54,8 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     content: bytes
+    hide: Callable[[str], str] = str
+    """Takes out of a text what it should not be said to have: whoever refuses a key likes to quote it."""
 
 
 def predict_request(
@@ -175,14 +178,11 @@ def error_from_reply(reply: Reply) -> WireError:
         problem = None
     if problem is None or problem.error not in wire_errors():
         start = reply.content[:200].decode("utf-8", "replace")
-        detail = (
-            f"the answer is {reply.status} {start!r}, not one of jetserve's; is this the gateway's address,"
-            " and does a proxy stand before it?"
-        )
+        detail = reply.hide(f"the answer is {reply.status} {start!r}, not one of jetserve's; {_question(reply)}")
         if reply.status in BUSY:
             return BUSY[reply.status](detail, retry_after_s(reply))
         return BackendFailure(detail)
-    return error_from_problem(problem.error, problem.detail, retry_after_s(reply))
+    return error_from_problem(problem.error, reply.hide(problem.detail), retry_after_s(reply))
 
 
 def error_from_problem(kind: str, detail: str, retry_after_s: float | None = None) -> WireError:
@@ -193,6 +193,14 @@ def error_from_problem(kind: str, detail: str, retry_after_s: float | None = Non
     if issubclass(cls, CapacityError) and retry_after_s is not None:
         return cls(detail, retry_after_s)
     return cls(detail)
+
+
+def _question(reply: Reply) -> str:
+    if reply.status in (401, 403):
+        return "is this the gateway's address, and does a proxy before it want a key, or another one, in a header?"
+    if 300 <= reply.status < 400 and "location" in reply.headers:
+        return f"is this the gateway's address? No redirect is followed, here to {quoted(reply.headers['location'])}"
+    return "is this the gateway's address, and does a proxy stand before it?"
 
 
 def _given(**options: float | None) -> dict[str, str]:

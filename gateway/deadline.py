@@ -6,10 +6,6 @@ from types import TracebackType
 from clients import deadline as clients_deadline
 from vision.errors import DeadlineExceeded
 
-TIMER_S = 0.005
-"""Closer to the deadline than that, whatever ends for want of time ends by it. The event loop's timers are whole
-milliseconds: of one set a little later than ours, for the same moment, it cannot be told which of them is first."""
-
 
 class Deadline(clients_deadline.Deadline):
     """One moment for every phase of a request, the call to Triton included."""
@@ -43,7 +39,7 @@ class Over:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError as exc:
             raise self._passed() from exc
-        if isinstance(error, DeadlineExceeded) and self._deadline.remaining_s() < TIMER_S:
+        if isinstance(error, DeadlineExceeded) and self._deadline.is_over:
             raise self._passed() from error
 
     def _passed(self) -> DeadlineExceeded:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gateway.exposition import forget_gauges
-from gateway.local.child import TETHER
+from gateway.local.child import TETHER, manner
 
 logger = logging.getLogger(__name__)
 
@@ -98,14 +98,10 @@ class WorkerProcess:
             "worker %d (process %d) ended %s; another takes its place in %g s",
             self.number,
             self._process.pid,
-            _manner(self._process.returncode),
+            manner(self._process.returncode),
             self._pause_s,
         )
         forget_gauges(self._metrics, self.number)
         self._channel.close()
         self.serves, self._again_s = False, now_s + self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-
-
-def _manner(status: int) -> str:
-    return f"with status {status}" if status >= 0 else f"by {signal.Signals(-status).name}"

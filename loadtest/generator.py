@@ -11,8 +11,9 @@ from types import MappingProxyType
 
 import psutil
 
+from clients.headers import Headers
 from loadtest import timetable
-from loadtest.headers import Headers, handed_over, variables
+from loadtest.headers import handed_over, variables
 from loadtest.plan import Plan
 from loadtest.ports import free_ports
 from loadtest.timetable import Timetable

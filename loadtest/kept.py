@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from clients.headers import Headers
 from loadtest.generator import Generator
-from loadtest.headers import Headers
 from loadtest.plan import Plan
 from loadtest.samples import SampleReader
 from loadtest.scratch import scratch

@@ -20,8 +20,8 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtest.headers import Headers
-from loadtest.hiding import Hider
+from clients.headers import Headers
+from clients.hiding import Hider
 from loadtest.shapes import ByTimetable
 from loadtest.users import loops, options
 from loadtest.users.session import Session, headers_of

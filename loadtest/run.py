@@ -10,11 +10,12 @@ from pathlib import Path
 
 import psutil
 
+from clients.headers import Headers
 from loadtest import record as records
 from loadtest.conditions import conditions_of, record_name
 from loadtest.draft import WARM_UP, Draft
 from loadtest.generator import Generator
-from loadtest.headers import Headers, looked_up
+from loadtest.headers import looked_up
 from loadtest.kept import KeptGenerator
 from loadtest.plan import Plan
 from loadtest.record import Record

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clients.addresses import DEFAULT_TRITON, looked_up, tritons_from_text
-from loadtest.headers import Headers, of_origin
-from loadtest.hiding import Hider
-from loadtest.listing import Listing
+from clients.gateway_sync import GatewayClient
+from clients.headers import OF_CLIENT, Headers
+from loadtest.headers import of_origin
 from loadtest.plan import Plan
 from loadtest.sampling.gateway import GatewayMetrics
 from loadtest.sampling.triton import Tritons
@@ -109,7 +109,8 @@ def _models(
     if url is None:
         _reach(plan.host)
         return {name: {"version": "", "contract_sha256": None} for name in plan.models}
-    with Listing(url, of_origin(headers, url, plan.host)) as client:
+    asked = {name: value for name, value in of_origin(headers, url, plan.host).items() if name.lower() not in OF_CLIENT}
+    with GatewayClient(url, TIMEOUT_S, retries=0, headers=asked) as client:
         try:
             listed = {model.name: model for model in client.models()}
             ready = sorted(name for name, model in listed.items() if model.ready)
@@ -123,7 +124,7 @@ def _models(
                     " --template (docs/13-load-tests.md)"
                 )
             )
-            raise BackendUnavailable(Hider(headers)(f"no gateway to load at {url}: {exc}{hint}")) from exc
+            raise BackendUnavailable(f"no gateway to load at {url}: {exc}{hint}") from exc
         return {name: _told(listed[name].version, contracts[name]) for name in _chosen(plan, set(ready))}
 
 

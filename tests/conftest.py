@@ -6,14 +6,45 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
+from _pytest.runner import runtestprotocol
 
 from tests.local_triton import ROOT, LocalTriton, require_triton
 
+AGAIN: list[str] = []
+"""Tests that were run once more."""
+
 
 def pytest_configure() -> None:
-    """Ctrl-C is heeded, here and in what tests start: a shell's background jobs are begun with it ignored."""
+    """Ctrl-C is heeded, here and in what tests start: a shell's background jobs are begun with it ignored.
+
+    What hypothesis draws is the same in every run, and may take as long as a busy machine does.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    hypothesis.settings.load_profile("ci")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for nodeid in AGAIN:
+        terminalreporter.write_line(f"RUN AGAIN {nodeid}: its Triton had been ended by a lock")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """As pytest's own, and once more for a test whose Triton its lock has ended: the machine stood still, no more."""
+    place = {"nodeid": item.nodeid, "location": item.location}
+    item.ihook.pytest_runtest_logstart(**place)
+    for is_last in (False, True):
+        LocalTriton.forget_the_ended()
+        reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        if is_last or not any(report.failed for report in reports) or not LocalTriton.one_was_ended_by_its_lock():
+            break
+        AGAIN.append(item.nodeid)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(**place)
+    return True
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -59,6 +90,12 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTriton]:
     server.start()
     yield server
     server.kill()  # its own way to end takes ten seconds, and is tested elsewhere
+
+
+@pytest.fixture(autouse=True)
+def _triton_is_up(request: pytest.FixtureRequest) -> None:
+    if "triton" in request.fixturenames and isinstance(found := request.getfixturevalue("triton"), LocalTriton):
+        found.keep_up()
 
 
 @pytest.fixture(scope="session")

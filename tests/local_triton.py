@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -9,7 +10,7 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv" / "triton" / "bin" / "python"
 LAUNCHER = ROOT / "docker" / "triton-cpu" / "launch.py"
 READY_S = 60.0
-TRIES = 3
+TRIES = 5
 LOCK = b"boost::interprocess::lock_exception"
 PAST_PROXIES = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -36,6 +37,9 @@ def require_triton() -> None:
 
 class LocalTriton:
     """One tritonserver process. Ports stay the same when it is started again."""
+
+    begun: ClassVar[list["LocalTriton"]] = []
+    """Those that a test may have had to do with."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         """`arguments` are for the launcher."""
@@ -77,11 +81,30 @@ class LocalTriton:
                 self._begins = log.tell()
                 self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
             if self._is_live():
+                self.begun.append(self)
                 return
             is_to_be_tried_again = tries_left and self._ended_by_its_lock()
             self.kill()
             if not is_to_be_tried_again:
                 raise RuntimeError("Triton did not start:\n" + self.log.read_text()[-3000:])
+
+    @classmethod
+    def forget_the_ended(cls) -> None:
+        cls.begun[:] = {triton for triton in cls.begun if triton._is_running()}
+
+    @classmethod
+    def one_was_ended_by_its_lock(cls) -> bool:
+        """Whether one of those that were begun, or ran, since the ended were forgotten."""
+        return any(LOCK in triton.log.read_bytes()[triton._begins :] for triton in cls.begun)
+
+    def _is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def keep_up(self) -> None:
+        """Start it again where it has ended, by its lock or with a test that failed: the next are no worse for it."""
+        if self._process is not None and not self._is_running():
+            self.kill()
+            self.start()
 
     def _is_live(self) -> bool:
         """Whether it comes to be."""
@@ -115,8 +138,9 @@ class LocalTriton:
         """Load, or load again; RuntimeError with Triton's reason when it fails."""
         try:
             self.post(f"v2/repository/models/{name}/load")
-        except (urllib.error.URLError, ConnectionError):
-            if not self._ended_by_its_lock():
+        except (urllib.error.URLError, ConnectionError, TimeoutError) as exc:
+            # On a machine that stood still Triton has also waited in a load for good.
+            if not isinstance(exc, TimeoutError) and not self._ended_by_its_lock():
                 raise
             self.kill()
             self.start(name)
@@ -143,6 +167,16 @@ class LocalTriton:
                 return found
             assert time.monotonic() < deadline, found
             time.sleep(0.01)
+
+    def waiting(self, name: str) -> int:
+        """Requests to a model that have come, and are not run yet."""
+        with PAST_PROXIES.open(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=READY_S) as answer:
+            text = answer.read().decode()
+        found = re.search(
+            rf'^nv_inference_pending_request_count{{model="{name}",version="1"}} (\d+)$', text, re.MULTILINE
+        )
+        assert found is not None, text
+        return int(found[1])
 
     def version(self) -> str:
         return str(json.loads(self._get("v2"))["version"])

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from builder.children import death
 from builder.engines.program import BUILD_TIMEOUT_S
+from builder.interrupts import SIGNALS
 from builder.progress import say
 
 STEP = "ensure"
@@ -37,6 +38,7 @@ def keep(watch: Watching, parent: int) -> None:
     pause_s = FIRST_PAUSE_S
     while True:
         began_s = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until it is known whom to take along
         if (code := _ended(_started(watch), parent)) is None:
             return
         if time.monotonic() - began_s > CALM_S:
@@ -59,6 +61,7 @@ def _started(watch: Watching) -> int:
     code = 1
     try:
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             watch(own)
             code = 0
         except KeyboardInterrupt:
@@ -73,6 +76,7 @@ def _started(watch: Watching) -> int:
 def _ended(child: int, parent: int) -> int | None:
     """What it ended with, the number of a signal below 0; None once `parent` has ended, and it with that."""
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         while os.getppid() == parent:
             if (code := _code_of(child)) is not None:
                 return code

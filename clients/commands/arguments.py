@@ -3,9 +3,11 @@
 import argparse
 import math
 from contextlib import suppress
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from clients.addresses import DEFAULT_URL
+from clients.headers import header_from_text, looked_up, merged, sendable
+from vision.errors import InvalidArgument
 
 
 class Asked(TypedDict):
@@ -19,6 +21,14 @@ class Asked(TypedDict):
 def add_gateway(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default=DEFAULT_URL, help="the gateway's address (%(default)s)")
     parser.add_argument("--timeout", type=seconds, default=30.0, metavar="SECONDS", help="for an answer (%(default)g)")
+    parser.add_argument(
+        "--header",
+        action=_Header,
+        default={},
+        dest="headers",
+        metavar="'NAME: VALUE'",
+        help="of every request; a secret as {env:NAME} or {file:PATH}; several: the flag again",
+    )
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +50,16 @@ def add_output(parser: argparse.ArgumentParser, default: str | None = "table") -
 
 def asked_of(options: argparse.Namespace) -> Asked:
     return Asked(score_threshold=options.score_threshold, top_k=options.top_k, max_detections=options.max_detections)
+
+
+class _Header(argparse.Action):
+    """Adds to those before it, with the secret in its place."""
+
+    def __call__(self, _: object, options: argparse.Namespace, text: Any, __: object = None) -> None:
+        try:
+            options.headers = merged(options.headers, sendable(looked_up(header_from_text(text))))
+        except InvalidArgument as exc:
+            raise argparse.ArgumentError(self, exc.detail) from exc
 
 
 def seconds(value: str) -> float:

@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
 async def _measured(options: argparse.Namespace) -> tuple[_Times, float]:
     photo = options.photo.read_bytes()
     asked = asked_of(options)
-    async with AsyncGatewayClient(options.url, options.timeout, retries=0) as client:
+    async with AsyncGatewayClient(options.url, options.timeout, retries=0, headers=options.headers) as client:
         for _ in range(options.warmup):
             await client.predict(photo, options.model, **asked)
         times, turns = _Times(), iter(range(options.requests))

@@ -20,7 +20,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(options: argparse.Namespace) -> int:
     """0; what fails is raised."""
-    with GatewayClient(options.url, options.timeout) as client:
+    with GatewayClient(options.url, options.timeout, headers=options.headers) as client:
         models = client.models()
     if options.output == "jsonl":
         for model in models:

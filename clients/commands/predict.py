@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         options.parser.error(f"argument --save: {lost} is one of the photos; give another name, or a folder of its own")
     failures = 0
     results = Results(options.output, "photo")
-    with GatewayClient(options.url, options.timeout) as client:
+    with GatewayClient(options.url, options.timeout, headers=options.headers) as client:
         answers = client.predict_many(
             photos,
             options.model,

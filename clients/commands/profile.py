@@ -118,7 +118,7 @@ def _measured(options: argparse.Namespace) -> tuple[list[dict[str, float]], list
     phases_ms: list[dict[str, float]] = []
     answer_ms: list[float] = []
     averaged = 0
-    with closing(HttpClient(options.url.rstrip("/"))) as http:
+    with closing(HttpClient(options.url.rstrip("/"), options.headers)) as http:
         for number, request in enumerate(islice(cycle(requests), options.warm_up + options.requests)):
             began_s = time.perf_counter()
             reply = http.exchange(request, Deadline(options.timeout))

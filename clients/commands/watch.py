@@ -92,7 +92,7 @@ class _Watch:
     def run(self) -> None:
         """Until the source ends."""
         options = self._options
-        with GatewayClient(options.url, options.timeout) as client:
+        with GatewayClient(options.url, options.timeout, headers=options.headers) as client:
             results = client.stream(
                 self._source,
                 options.model,

@@ -1,8 +1,9 @@
 """What is asked of a stream."""
 
 from collections.abc import AsyncIterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from clients.headers import Headers
 from clients.photos import Photo
 from clients.stream.patience import OnTrouble
 from clients.stream.results import Mode
@@ -17,6 +18,7 @@ class Order:
     timeout_s: float
     retries: int
     """Of the first connection."""
+    headers: Headers = field(repr=False)
     source: Given | AsyncIterable[Photo]
     model: str
     frames: Mode | None

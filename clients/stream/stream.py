@@ -12,8 +12,10 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from clients.hiding import Hider
 from clients.photos import frame_bytes, name_of
 from clients.stream.answers import Answer, answer_from_message
+from clients.stream.connection import WITHOUT_HEADERS, Connection
 from clients.stream.order import Order
 from clients.stream.patience import OnTrouble, Patience, logged
 from clients.stream.reader import Frame, Reader
@@ -52,6 +54,8 @@ class Stream:
         request = stream_request(order.model, mode, order.options)
         self._uri = f"ws{order.base_url.removeprefix('http')}{request.path}?{urlencode(request.parameters)}"
         self._proxy: Literal[True] | None = True if trust_env else None
+        self._headers = order.headers
+        self._hide = Hider(order.headers)
         self._mode = mode
         self._reader = reader
         self._timeout_s = order.timeout_s
@@ -100,9 +104,12 @@ class Stream:
     async def _connected(self) -> ClientConnection:
         allowed_s = min(self._timeout_s, self._patience.remaining_s())
         try:
-            with translated(self._base_url, allowed_s):
+            with translated(self._base_url, allowed_s, self._hide):
                 return await connect(
                     self._uri,
+                    additional_headers=self._headers,
+                    create_connection=Connection,
+                    logger=WITHOUT_HEADERS if self._headers else None,
                     compression=None,  # photos are compressed already
                     proxy=self._proxy,
                     open_timeout=allowed_s,
@@ -168,7 +175,7 @@ class Stream:
                 if sending.done() and not self._unanswered:
                     return None
                 due_s = self._due_s(listening_s)
-                with translated(self._base_url, self._timeout_s):
+                with translated(self._base_url, self._timeout_s, self._hide):
                     if due_s <= 0:
                         raise TimeoutError
                     waited_for = {receiving} if sending.done() else {receiving, sending}

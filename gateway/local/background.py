@@ -17,6 +17,7 @@ SETTLE_S = 330.0
 """Longer than a run waits for its parts to become ready."""
 STOP_MARGIN_S = 45.0
 """For Triton to end, after the gateway."""
+NOT_READY = "starting, starting again or ending"
 
 
 def start(settings: LocalSettings, console: Console) -> int:
@@ -74,7 +75,7 @@ def _settled(folder: Path, console: Console) -> Running | None:
     """The run of this folder, waited for while it is starting or ending: ready, or None once there is none."""
     running = running_in(folder)
     if running and not running.ready:
-        _say(console, f"waiting for the run that is starting or ending there (process {running.pid})")
+        _say(console, f"waiting for the run that is {NOT_READY} there (process {running.pid})")
     deadline = time.monotonic() + SETTLE_S
     while running and not running.ready and time.monotonic() < deadline:
         time.sleep(POLL_S)
@@ -85,7 +86,7 @@ def _settled(folder: Path, console: Console) -> Running | None:
 def _described(running: Running | None, folder: Path) -> str:
     if running is None:
         return f"not running; logs of the last run: {folder}"
-    state = "ready" if running.ready else "starting or ending"
+    state = "ready" if running.ready else NOT_READY
     return f"{state}: {running.address} (process {running.pid}), logs: {folder}"
 
 

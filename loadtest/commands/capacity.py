@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from clients.headers import headers_from_texts, merged
 from loadtest.capacity import LEAST_PER_S, MOST_PER_S, Capacity, Search, told
 from loadtest.commands import planning
 from loadtest.commands.run import BROKEN, HELD, INVALID, OUT, write_report
-from loadtest.headers import headers_from_texts, merged
 from loadtest.interrupts import Interrupted, Interrupts
 from loadtest.looks import KEY, Look, Looks, judged, path_for, unfinished
 from loadtest.plan import Plan, plan_from_values

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from loadtest.headers import headers_from_texts, merged
+from clients.headers import headers_from_texts, merged
 from loadtest.load import loads_from_text
 from loadtest.models import models_from_text
 from loadtest.plan import Plan, plan_from_values, values_from_file

@@ -9,10 +9,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table as Shown
 
 from clients.addresses import DEFAULT_TRITON, DEFAULT_URL, DnsName, tritons_from_text
+from clients.headers import headers_from_texts
 from loadtest import images
 from loadtest.commands import planning
 from loadtest.commands.run import HELD, OUT
-from loadtest.headers import headers_from_texts
 from loadtest.interrupts import Interrupted, Interrupts
 from loadtest.plan import WarmUp, plan_from_values
 from loadtest.report.figure import Table

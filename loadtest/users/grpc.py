@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from loadtest.headers import Headers
+from clients.headers import Headers
 from loadtest.images import Image
 from loadtest.samples import OK
 from loadtest.users.answers import WRONG, Answer, phases_from_timing

@@ -16,8 +16,8 @@ from gevent import Timeout
 from geventhttpclient import HTTPClient
 from geventhttpclient.response import HTTPParseError
 
+from clients.headers import Headers
 from clients.wire import Reply, models_from_reply, models_request, predict_request
-from loadtest.headers import Headers
 from loadtest.images import Image
 from loadtest.users.answers import CONNECTION, TIMEOUT, Answer, answer_from_http
 from vision.errors import BackendUnavailable, InvalidArgument
@@ -58,11 +58,11 @@ class Connections:
             ended_s = time.monotonic()
             timing = response.get("server-timing")
         except (OSError, HTTPParseError) as exc:  # also what it raises for a connection that was closed
-            return time.monotonic(), failure_from_error(exc)
+            return time.monotonic(), failure_from_error(exc, self._timeout_s)
         except Timeout as exc:
             if exc is not limit:
                 raise
-            return time.monotonic(), Answer(TIMEOUT, f"not answered to the end within {self._timeout_s:g} s")
+            return time.monotonic(), too_late(self._timeout_s)
         finally:
             limit.close()
         given = {"server-timing": timing} if isinstance(timing, str) else {}
@@ -114,7 +114,13 @@ def _without_delay(sock: gevent.socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def failure_from_error(error: Exception) -> Answer:
-    """Of a request without an answer."""
-    kind = TIMEOUT if isinstance(error, TimeoutError) or "timed out" in str(error) else CONNECTION
-    return Answer(kind, f"{type(error).__name__}: {error}")
+def failure_from_error(error: Exception, timeout_s: float) -> Answer:
+    """Of a request without an answer. Which timer was first, a socket's or the request's, is chance, and not told."""
+    if isinstance(error, TimeoutError) or "timed out" in str(error):
+        return too_late(timeout_s)
+    return Answer(CONNECTION, f"{type(error).__name__}: {error}")
+
+
+def too_late(timeout_s: float) -> Answer:
+    """Of a request that took longer than it may."""
+    return Answer(TIMEOUT, f"not answered to the end within {timeout_s:g} s")

@@ -39,20 +39,27 @@ def ask_again(session: Session, door: Door) -> None:
 
 
 def open_loop(session: Session, door: Door) -> None:
-    """Ask when requests are due, until the timetable ends; never waits for an answer."""
+    """Ask when requests are due, until the timetable ends; never waits for an answer.
+
+    Entries follow one another, also those that ended while this process stood still: theirs are sent late.
+    """
     alarm = Alarm()
     arrivals = _Arrivals(session, door, alarm)
-    arrived: set[int] = set()
+    number = 0
+    session.sending += 1
     try:
-        while not session.timetable.is_over(time.monotonic()):
-            number = session.timetable.at(time.monotonic())
-            if number is None or number in arrived:
-                gevent.sleep(SHORT_S)
-            else:
+        while True:
+            entries = session.timetable.entries
+            if number < len(entries) and entries[number].begin_s <= time.monotonic():
                 arrivals.of_entry(number)
-                arrived.add(number)
+                number += 1
+            elif session.timetable.is_over(time.monotonic()):
+                break
+            else:
+                gevent.sleep(SHORT_S)
         arrivals.pool.join()
     finally:  # what is under way is counted as unanswered
+        session.sending -= 1
         arrivals.pool.kill()
         alarm.close()
 

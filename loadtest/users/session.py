@@ -10,9 +10,10 @@ from gevent import GreenletExit
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
+from clients.headers import Headers, headers_from_texts
+from clients.hiding import Hider
 from loadtest import images, timetable
-from loadtest.headers import Headers, headers_from_texts, looked_up, taken_over
-from loadtest.hiding import Hider
+from loadtest.headers import looked_up, taken_over
 from loadtest.load import loads_from_text
 from loadtest.models import models_from_text
 from loadtest.samples import NOT_SENT, OK, SampleLog, write_images
@@ -47,6 +48,8 @@ class Session:
         self._random = random.Random(options.seed)  # noqa: S311 - to be the same again
         self.way.prepare(self._models, self._images)
         self.in_flight = 0
+        self.sending = 0
+        """Loops that send by the clock: one that stood still has requests to send though the timetable is over."""
         self._numbers = itertools.count()
         self.idle: set[int] = set()
         """Numbers of the processes, as far as this one was told, that have nothing to do any more."""
@@ -124,7 +127,7 @@ class Session:
     @property
     def is_over(self) -> bool:
         """Whether nothing more will be sent, and nobody waits for an answer."""
-        return not self.in_flight and self.timetable.is_over(time.monotonic())
+        return not self.in_flight and not self.sending and self.timetable.is_over(time.monotonic())
 
     def tell_through(self) -> None:
         """To who keeps this process: that the timetable is over and answered, where it is, once."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from loadtest.headers import Headers, merged
+from clients.headers import Headers, merged
 from loadtest.images import Image
 from loadtest.samples import OK
 from loadtest.template import Template

@@ -59,7 +59,7 @@ def failed(folder: Path, log: Log | None = None) -> BuildError:
 
 
 def is_gone(pid: int) -> bool:
-    for _ in range(100):
+    for _ in range(400):
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
                 return os.getppid() != pid and not is_child(pid)

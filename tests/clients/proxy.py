@@ -7,6 +7,8 @@ from typing import Literal
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from tests.ports import free_ports
+
 Mode = Literal["pass", "refuse", "swallow", "cut", "drip", "busy"]
 CHUNK = 65536
 CUT_AFTER_BYTES = 40
@@ -28,7 +30,7 @@ class Proxy:
         self._listener: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.port = 0
+        [self.port] = free_ports(1)  # one that nobody gets while it refuses
         self.connections = 0
         """Accepted so far."""
         self.retry_after = "1"
@@ -55,7 +57,6 @@ class Proxy:
 
     async def start(self) -> None:
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         if self._listener is not None:

@@ -25,9 +25,21 @@ def bench(gateway: RunningGateway, *arguments: object) -> int:
 
 
 def test_every_request_is_counted(
-    gateway: RunningGateway, photo: Path, fake: FakeTriton, capsys: pytest.CaptureFixture[str]
+    gateway: RunningGateway,
+    photo: Path,
+    fake: FakeTriton,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Those before, to warm up, are not; times are in order, and not below what the model takes."""
+    most = 0
+
+    def may_answer() -> bool:
+        nonlocal most
+        most = max(most, fake.running)
+        return len(fake.received) <= 3 or most >= 4  # those after the warm-up: when there are four
+
+    monkeypatch.setattr(fake, "may_answer", may_answer)
     fake.received.clear()
     fake.delay_s = 0.02
     try:
@@ -41,7 +53,7 @@ def test_every_request_is_counted(
     assert 20 <= times["p50"] <= times["p90"] <= times["p99"] <= times["max"]
     assert report["gateway_ms"]["mean"] < times["mean"]
     assert report["per_second"] == pytest.approx(20 / report["seconds"], rel=0.05)
-    assert report["per_second"] > 1000 / times["mean"] * 2  # four at a time
+    assert most == 4
 
 
 def test_failures_are_counted_by_kind(fake: FakeTriton, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,7 +67,7 @@ def test_failures_are_counted_by_kind(fake: FakeTriton, photo: Path, capsys: pyt
     shown = capsys.readouterr()
     report = json.loads(shown.out)
     assert report["failures"] == {"overloaded": 7}
-    assert report["seconds"] < 5  # what is busy asks to be left alone for a second, each time
+    assert report["seconds"] < 7  # what is busy asks to be left alone for a second, each time
     assert (report["per_second"], report["answer_ms"]) == (0, {})
     [line] = shown.err.splitlines()
     assert line.startswith("python -m clients: 7 failed, overloaded: ")

@@ -15,6 +15,7 @@ from PIL import Image
 
 from builder.__main__ import main as build
 from clients import AsyncDirectClient, DirectClient, GatewayClient, Result
+from clients.deadline import Deadline
 from clients.photos import Photo
 from tests.builder.yolos import METADATA, yolo
 from tests.clients.conftest import colours
@@ -156,11 +157,35 @@ def test_nothing_lasts_longer_than_the_deadline(fake: FakeTriton) -> None:
         for address in (fake.address, f"127.0.0.1:{silent.getsockname()[1]}"):
             fake.hangs = True
             try:
-                with DirectClient(address, timeout_s=0.5) as client, pytest.raises(DeadlineExceeded):
+                with DirectClient(address, timeout_s=0.5) as client, pytest.raises(DeadlineExceeded, match=r" 0\.5 s"):
                     client.predict(RED, "colour")
             finally:
                 fake.hangs = False
     eventually(lambda: fake.running == 0, within_s=5)
+
+
+def test_whoever_says_first_that_it_is_late_the_words_are_the_same(
+    fake: FakeTriton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call to Triton has what is left of the deadline: which of two timers for one moment is first is chance."""
+    left_s = Deadline.remaining_s
+    monkeypatch.setattr(Deadline, "remaining_s", lambda deadline: left_s(deadline) - 0.05)
+    fake.hangs = True
+    try:
+        with DirectClient(fake.address, timeout_s=0.5) as client, pytest.raises(DeadlineExceeded, match=r" 0\.5 s"):
+            client.predict(RED, "colour")
+    finally:
+        fake.hangs = False
+
+
+def test_a_queue_that_gave_a_request_up_keeps_its_words(client: DirectClient, fake: FakeTriton) -> None:
+    """Its own time was shorter: there is some left of the caller's."""
+    fake.failure = "queue timeout"
+    try:
+        with pytest.raises(DeadlineExceeded, match="too long in the model's queue"):
+            client.predict(RED, "colour")
+    finally:
+        fake.failure = None
 
 
 @pytest.mark.anyio

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,13 +51,19 @@ async def test_reading_a_photo_is_part_of_the_time_allowed(gateway: RunningGatew
     """The deadline begins with the call, not with the request."""
     slow = tmp_path / "slow"
     os.mkfifo(slow)  # who opens it waits for what is written
+
+    def write() -> None:
+        with slow.open("wb") as pipe:  # which waits for who reads
+            time.sleep(0.5)
+            pipe.write(RED)
+
     async with AsyncGatewayClient(gateway.url, timeout_s=0.3) as client:
         for asked in (client.predict, client.annotated):
-            timer = threading.Timer(0.5, slow.write_bytes, (RED,))
-            timer.start()
+            writing = threading.Thread(target=write)
+            writing.start()
             with pytest.raises(DeadlineExceeded, match=r"within 0\.3 s"):
                 await asked(slow, "colour")
-            timer.join()
+            writing.join()
 
 
 async def test_connections_are_as_many_as_requests_and_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ def test_a_camera_on_the_network_is_live(gateway: RunningGateway) -> None:
         with closing(client.stream(camera.url, "colour")) as results:
             first = next(results)
             sent = camera.sent
-            eventually(lambda: camera.sent >= sent + 30, within_s=10)
+            eventually(lambda: camera.sent >= sent + 60, within_s=20)
             for _ in range(6):  # what was under way meanwhile
                 later = next(results)
         assert "jetserve-source" not in [thread.name for thread in threading.enumerate()]  # the camera is free again
@@ -110,23 +110,25 @@ def test_a_camera_that_stops_is_opened_again(gateway: RunningGateway) -> None:
         next(results)
         before = camera.connections
         camera.hang_up()
-        eventually(lambda: next(results).frame and camera.connections > before, within_s=10)
-        next(results)
+        eventually(lambda: next(results).frame and any("the stream goes on" in each for each in told), within_s=20)
+        assert camera.connections > before
     assert any(f"{camera.url} gives no more frames" in message for message in told)
-    assert any("the stream goes on" in message for message in told)
 
 
 def test_a_camera_that_hangs_is_opened_again(gateway: RunningGateway) -> None:
     """When it has given nothing for as long as an answer may take; leaving the stream meanwhile is quick."""
-    told: list[str] = []
-    with running_camera() as camera, GatewayClient(gateway.url, timeout_s=0.5) as client:
-        with closing(client.stream(camera.url, "colour", on_trouble=told.append)) as results:
+
+    def tell(message: str) -> None:
+        if "gives no more frames" in message:
+            camera.stalled.clear()
+
+    # Of a machine that stands still for so long it cannot be opened either.
+    with running_camera() as camera, GatewayClient(gateway.url, timeout_s=3) as client:
+        with closing(client.stream(camera.url, "colour", on_trouble=tell)) as results:
             before = next(results).frame
             camera.stalled.set()
-            threading.Timer(1.5, camera.stalled.clear).start()
-            eventually(lambda: camera.connections > 1 and next(results).frame, within_s=10)
+            eventually(lambda: camera.connections > 1 and next(results).frame, within_s=20)
             assert next(results).frame > before
-        assert any("gives no more frames" in message for message in told)
         with closing(client.stream(camera.url, "colour")) as results:
             next(results)
             camera.stalled.set()
@@ -152,7 +154,7 @@ assert next(results).result
 def test_a_camera_that_stays_away_ends_the_stream(gateway: RunningGateway) -> None:
     """After the time that was given it."""
     told: list[str] = []
-    with GatewayClient(gateway.url, timeout_s=2) as client:
+    with GatewayClient(gateway.url, timeout_s=10) as client:
         with running_camera() as camera:
             results = client.stream(camera.url, "colour", reconnect_s=1, on_trouble=told.append)
             next(results)
@@ -167,12 +169,12 @@ def test_a_camera_that_stays_away_ends_the_stream(gateway: RunningGateway) -> No
 def test_a_video_is_watched_at_its_own_speed_where_the_latest_is_wanted(
     gateway: RunningGateway, tmp_path: Path
 ) -> None:
-    """As if it were a camera: else all of it would be dropped at once. In one of three tries: a machine that is busy
+    """As if it were a camera: else all of it would be dropped at once. In one of ten tries: a machine that is busy
     with others drops some, too."""
     video = write_video(tmp_path / "video.avi", frames=15, fps=30)
     answered = []
     with GatewayClient(gateway.url) as client:
-        for _ in range(3):
+        for _ in range(10):
             started_s = time.monotonic()
             results = list(client.stream(video, "colour", frames="latest"))
             assert time.monotonic() - started_s > 0.4

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from clients import AsyncGatewayClient, GatewayClient, StreamResult
 from clients.photos import Photo
 from tests.clients.proxy import Mode, Proxy, running_proxy
-from tests.clients.test_stream import blue_of
+from tests.clients.test_stream import blue_of, threads
 from tests.clients.test_watch import sigint_not_ignored
 from tests.clients.videos import shade
 from tests.fake_triton import FakeTriton
@@ -177,11 +177,12 @@ def test_a_camera_goes_on_with_the_frames_of_now(proxy: Proxy, mode: Mode) -> No
 
 
 @pytest.mark.parametrize(
-    ("mode", "error"), [("refuse", BackendUnavailable), ("cut", BackendUnavailable), ("swallow", DeadlineExceeded)]
+    ("mode", "timeout_s", "error"),
+    [("refuse", 5, BackendUnavailable), ("cut", 5, BackendUnavailable), ("swallow", 0.5, DeadlineExceeded)],
 )
-def test_it_gives_up_in_time(proxy: Proxy, mode: Mode, error: type[JetserveError]) -> None:
-    """One frame's time and that for reconnecting, after the last answer."""
-    with GatewayClient(proxy.url, timeout_s=0.5) as client:
+def test_it_gives_up_in_time(proxy: Proxy, mode: Mode, timeout_s: float, error: type[JetserveError]) -> None:
+    """One frame's time, where no answer comes, and that for reconnecting, after the last answer."""
+    with GatewayClient(proxy.url, timeout_s=timeout_s) as client:
         results = client.stream(frames(), "colour", reconnect_s=1.0, on_trouble=lambda _: None)
         next(results)
         proxy.mode = mode
@@ -214,7 +215,7 @@ def test_who_has_no_time_left_is_told_what_went_wrong(
 
 def test_the_log_says_it_where_nobody_asked_to_be_told(proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
     """Once, however often it is tried."""
-    with GatewayClient(proxy.url, timeout_s=0.5) as client, caplog.at_level(logging.WARNING, "clients.stream"):
+    with GatewayClient(proxy.url, timeout_s=5) as client, caplog.at_level(logging.WARNING, "clients.stream"):
         results = client.stream(frames(), "colour", reconnect_s=1.5)
         next(results)
         proxy.mode = "refuse"
@@ -254,7 +255,7 @@ async def test_waiting_can_be_cancelled(proxy: Proxy, mode: Mode) -> None:
 @pytest.mark.parametrize("mode", WAITS)
 def test_waiting_can_be_interrupted(proxy: Proxy, mode: Mode) -> None:
     """By Ctrl-C, which ends the stream too."""
-    before = threading.active_count()
+    before = threads()
     with GatewayClient(proxy.url, timeout_s=30) as client, sigint_not_ignored():
         results = client.stream(frames(), "colour", on_trouble=lambda _: None)
         next(results)
@@ -270,7 +271,7 @@ def test_waiting_can_be_interrupted(proxy: Proxy, mode: Mode) -> None:
             take()
         assert 0.4 < time.monotonic() - started_s < 20
     interrupt.join()
-    eventually(lambda: threading.active_count() <= before, within_s=5)
+    eventually(lambda: threads() <= before, within_s=5)
 
 
 def test_a_gateway_that_is_restarted_is_found_again(fake: FakeTriton) -> None:

@@ -104,11 +104,15 @@ def test_the_dashboard_shows_the_release_that_is_chosen(
         "failed": next(text for text in queries() if text.startswith("(sum(rate(gateway_requests_total{namespace")),
         "gateways": next(text for text in queries() if 'sum(up{job="jetserve-gateway"' in text),
     }[title]
-    for release, share in zip((WELL, ILL), shares, strict=True):
+
+    def shown(release: str = ".*") -> float:
         [(_, value)] = prometheus.series(asked(expression, WINDOW, release))
-        assert value == pytest.approx(share)
-    [(_, together)] = prometheus.series(asked(expression, WINDOW))
-    assert 0 < together < 1 if title == "failed" else together == 2
+        return value
+
+    for release, share in zip((WELL, ILL), shares, strict=True):
+        # On a busy machine a gateway may once have taken longer than there was to answer, and counts as down.
+        eventually(lambda: shown(release) == pytest.approx(share), within_s=FOUND_S)  # noqa: B023 - at once
+    eventually(lambda: 0 < shown() < 1 if title == "failed" else shown() == 2, within_s=FOUND_S)
 
 
 @pytest.mark.parametrize("expression", sorted(set(queries())))

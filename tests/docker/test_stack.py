@@ -20,7 +20,8 @@ from tests.gateway.serving import eventually
 
 pytestmark = pytest.mark.docker
 
-BACK_S = 30.0
+BACK_S, MAPPED_S = 30.0, 60.0
+"""A Triton that is slow to map shared memory, as a busy machine may be, is asked again after half a minute."""
 SERVICES = ["triton", "gateway"]
 SHM = "/dev/shm"  # noqa: S108 - in containers
 WRITABLE = ["/tmp", SHM]  # noqa: S108
@@ -28,6 +29,7 @@ WRITABLE = ["/tmp", SHM]  # noqa: S108
 
 def test_the_readme(stack: Stack) -> None:
     """Its first curl gives detections, and the photo has gone through shared memory."""
+    eventually(lambda: goes_through_shared_memory(stack), within_s=MAPPED_S)
     before = by_shared_memory(stack)
     answer = stack.shell(curl_of_readme().replace("localhost:8080", f"127.0.0.1:{stack.http_port}"))
     assert len(json.loads(answer)["results"][0]["detections"]) == FOUND
@@ -124,10 +126,14 @@ def test_a_new_triton(stack: Stack) -> None:
 
 def recovered(stack: Stack) -> None:
     eventually(lambda: balloons(stack) == FOUND, within_s=BACK_S)
-    before = by_shared_memory(stack)
-    assert balloons(stack) == FOUND
-    assert by_shared_memory(stack) == before + 1
+    eventually(lambda: goes_through_shared_memory(stack), within_s=MAPPED_S)
     assert metrics(stack, "gateway_shared_memory_slots")[""] >= 1
+
+
+def goes_through_shared_memory(stack: Stack) -> bool:
+    """Whether the shipped picture does, now."""
+    before = by_shared_memory(stack)
+    return balloons(stack) == FOUND and by_shared_memory(stack) == before + 1
 
 
 def test_an_own_model(stack: Stack) -> None:

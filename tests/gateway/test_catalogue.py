@@ -279,7 +279,7 @@ async def break_listing(fake: FakeTriton) -> None:
 
 
 async def until(holds: Callable[[], bool], catalogue: Catalogue | None = None) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not holds():
             await asyncio.sleep(0.01)
             if catalogue is not None:

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.deadline import TIMER_S, Deadline
+from clients.deadline import TIMER_S
+from gateway.deadline import Deadline
 from vision.errors import DeadlineExceeded
 
 pytestmark = pytest.mark.anyio

@@ -56,13 +56,19 @@ def never() -> Iterator[bytes]:
 
 
 def is_served(gateway: RunningGateway) -> bool:
-    """Whether a photo is, in time; on a busy machine the next."""
+    """Whether a photo is, in time; on a busy machine the next, or once the one that was late has ended."""
     try:
         with calling(gateway, "grpc") as caller:
             return bool(caller.arrays("colour", [PHOTO])["counts"].tolist() == [3])
-    except InferenceServerException as exc:
-        if "DEADLINE_EXCEEDED" not in str(exc):
-            raise
+    except InferenceServerException:
+        return False
+
+
+def streams(stub: Any) -> bool:
+    """Whether a stream is taken."""
+    try:
+        return bool(next(stub.ModelStreamInfer(iter([message()]), timeout=5)).infer_response.model_name == "colour")
+    except grpc.RpcError:
         return False
 
 
@@ -74,8 +80,9 @@ def counted(gateway: RunningGateway, model: str, outcome: str) -> float:
 
 def test_200_at_once_are_served_or_told_to_come_back(fake: FakeTriton) -> None:
     """OK or RESOURCE_EXHAUSTED and nothing else, none lost, and never more than the permits at Triton."""
-    fake.delay_s = 0.1
-    at_triton: list[int] = []
+    somebody_refused, at_triton = threading.Event(), list[int]()
+    # However slow the machine: somebody finds all permits taken, and all who have one meet at Triton.
+    fake.may_answer = lambda: somebody_refused.is_set() and fake.running >= gateway.service.permits.taken
 
     def answer(batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
         at_triton.append(fake.running)
@@ -87,6 +94,7 @@ def test_200_at_once_are_served_or_told_to_come_back(fake: FakeTriton) -> None:
         try:
             await stub.ModelInfer(message(), timeout=20)
         except grpc.aio.AioRpcError as exc:
+            somebody_refused.set()
             return exc.code().name, dict(exc.trailing_metadata())
         return "OK", {}
 
@@ -101,7 +109,7 @@ def test_200_at_once_are_served_or_told_to_come_back(fake: FakeTriton) -> None:
         assert statuses.keys() == {"OK", "RESOURCE_EXHAUSTED"}
         assert statuses.total() == 200
         assert len(fake.received) == statuses["OK"] >= PERMITS
-        assert 1 < max(at_triton) <= PERMITS
+        assert max(at_triton) == PERMITS
         for status, metadata in answers:
             if status == "RESOURCE_EXHAUSTED":
                 assert metadata["jetserve-kind"] == "overloaded"
@@ -147,8 +155,8 @@ def test_an_upload_that_takes_too_long_is_ended_and_its_permit_free(fake: FakeTr
 def test_the_gateways_deadline_ends_a_request(fake: FakeTriton) -> None:
     """However long the caller would wait."""
     fake.hangs = True
-    with running_gateway(fake.address, deadline_s=1) as gateway, calling(gateway, "grpc") as caller:
-        with pytest.raises(InferenceServerException, match=r"1 s passed while the model was at work"):
+    with running_gateway(fake.address, deadline_s=3) as gateway, calling(gateway, "grpc") as caller:
+        with pytest.raises(InferenceServerException, match=r"3 s passed while the model was at work"):
             caller.infer("colour", [PHOTO], client_timeout=20)
         assert counted(gateway, "colour", "deadline_exceeded") == 1
 
@@ -169,7 +177,9 @@ def test_a_caller_whose_time_is_up_gives_the_permit_back(fake: FakeTriton) -> No
     fake.hangs = True
     with running_gateway(fake.address, permits=1) as gateway, calling(gateway, "grpc") as caller:
         with pytest.raises(InferenceServerException, match="DEADLINE_EXCEEDED"):
-            caller.infer("colour", [PHOTO], client_timeout=1)
+            caller.infer("colour", [PHOTO], client_timeout=3)
+        # It knows by its own clock, and the gateway by another.
+        eventually(lambda: "gateway_requests_in_flight 0.0" in gateway.http.get("/metrics").text, within_s=10)
         assert fake.running == gateway.service.permits.taken == 1
         fake.hangs = False
         eventually(lambda: gateway.service.permits.taken == 0, within_s=10)
@@ -232,22 +242,15 @@ def test_calls_without_a_permit_are_bounded_too(faked: RunningGateway, monkeypat
             yield message()
             threading.Event().wait(20)
 
-        streams = [stub.ModelStreamInfer(waiting()) for _ in range(2)]
-        for stream in streams:
+        opened = [stub.ModelStreamInfer(waiting()) for _ in range(2)]
+        for stream in opened:
             assert next(stream).infer_response.model_name == "colour"
         with pytest.raises(grpc.RpcError, match="2 streams are open") as caught:
             next(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=5))
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        streams[0].cancel()
-
-        def answers() -> bool:
-            try:
-                return bool(next(stub.ModelStreamInfer(iter([message()]), timeout=5)).infer_response.model_name)
-            except grpc.RpcError:
-                return False
-
-        eventually(answers, within_s=5)
-        streams[1].cancel()
+        opened[0].cancel()
+        eventually(lambda: streams(stub), within_s=10)
+        opened[1].cancel()
 
 
 def test_streams_and_questions_do_not_take_each_others_places(
@@ -274,8 +277,8 @@ def test_streams_and_questions_do_not_take_each_others_places(
             except grpc.RpcError as exc:
                 return "2 questions are open" in str(exc)
 
-        eventually(refused, within_s=5)
-        assert next(stub.ModelStreamInfer(iter([message()]), timeout=5)).infer_response.model_name == "colour"
+        eventually(refused, within_s=10)
+        eventually(lambda: streams(stub), within_s=5)  # when the watch is known to be gone; the questions are not
         for call in (*questions, watches[1]):
             call.cancel()
 

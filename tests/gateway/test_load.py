@@ -38,8 +38,9 @@ def connection(gateway: RunningGateway) -> socket.socket:
 
 def test_200_at_once_are_served_or_told_to_come_back(fake: FakeTriton) -> None:
     """200 or 429 and nothing else, none lost, and never more than the permits at Triton."""
-    fake.delay_s = 0.1
-    at_triton: list[int] = []
+    somebody_refused, at_triton = threading.Event(), list[int]()
+    # However slow the machine: somebody finds all permits taken, and all who have one meet at Triton.
+    fake.may_answer = lambda: somebody_refused.is_set() and fake.running >= gateway.service.permits.taken
 
     def answer(batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
         at_triton.append(fake.running)
@@ -47,11 +48,15 @@ def test_200_at_once_are_served_or_told_to_come_back(fake: FakeTriton) -> None:
 
     fake.models["colour"].answer = answer
 
+    async def one(http: httpx.AsyncClient) -> httpx.Response:
+        response = await http.post("/v1/models/colour/predict", content=PHOTO, headers={"content-type": "image/jpeg"})
+        if response.status_code != 200:
+            somebody_refused.set()
+        return response
+
     async def all_at_once(url: str) -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=url, limits=httpx.Limits(max_connections=None), timeout=30) as http:
-            headers = {"content-type": "image/jpeg"}
-            posts = (http.post("/v1/models/colour/predict", content=PHOTO, headers=headers) for _ in range(200))
-            return await asyncio.gather(*posts)
+            return await asyncio.gather(*(one(http) for _ in range(200)))
 
     with running_gateway(fake.address, permits=PERMITS) as gateway:
         responses = asyncio.run(all_at_once(gateway.url))
@@ -60,7 +65,7 @@ def test_200_at_once_are_served_or_told_to_come_back(fake: FakeTriton) -> None:
         assert statuses.total() == 200
         assert statuses[200] >= PERMITS
         assert len(fake.received) == statuses[200]
-        assert 1 < max(at_triton) <= PERMITS
+        assert max(at_triton) == PERMITS
         refused = next(response for response in responses if response.status_code == 429)
         assert refused.json()["error"] == "overloaded"
         assert int(refused.headers["retry-after"]) >= 1
@@ -179,9 +184,9 @@ def test_the_deadline_covers_looking_the_model_up(model: str, state: str) -> Non
     fake_triton = SlowToList({"colour": FakeModel(colour_contract())})
     with (
         running(fake_triton) as fake,
-        running_gateway(fake.address, permits=1, deadline_s=1.0, refresh_s=60) as gateway,
+        running_gateway(fake.address, permits=1, deadline_s=3.0, refresh_s=60) as gateway,
     ):
-        eventually(lambda: gateway.predict("colour", PHOTO).status_code == 200, within_s=5)
+        eventually(lambda: gateway.predict("colour", PHOTO).status_code == 200, within_s=10)
         fake.lists, fake.models["colour"].state = False, state
         response = gateway.predict(model, PHOTO)
         assert (response.status_code, response.json()["error"]) == (504, "deadline_exceeded")
@@ -192,10 +197,10 @@ def test_the_deadline_covers_looking_the_model_up(model: str, state: str) -> Non
 def test_a_model_that_does_not_answer_is_a_504(fake: FakeTriton) -> None:
     """At the deadline, which Triton is told, too."""
     fake.hangs = True
-    with running_gateway(fake.address, permits=1, deadline_s=1.0) as gateway:
+    with running_gateway(fake.address, permits=1, deadline_s=3.0) as gateway:
         response = gateway.predict("colour", PHOTO)
         assert (response.status_code, response.json()["error"]) == (504, "deadline_exceeded")
-        assert 0 < fake.received[0].timeout_us <= 1_000_000
+        assert 0 < fake.received[0].timeout_us <= 3_000_000
         assert fake.running == gateway.service.permits.taken == 1
         fake.hangs = False
         eventually(lambda: gateway.service.permits.taken == 0, within_s=10)
@@ -226,10 +231,10 @@ def test_how_triton_fails_is_told_and_the_next_request_served(
 def test_the_event_loop_stays_free_while_pixels_are_worked_on(faked: RunningGateway) -> None:
     """A health check in the middle of large photos is answered sooner than any of them is decoded.
 
-    In one of three tries: a loop that works on pixels is late in each, a machine that is busy with others in one.
+    In one of ten tries: a loop that works on pixels is late in each, a machine that is busy with others in some.
     """
     large = encoded(5000, 4000, suffix=".png")
-    tries = (longest_check_and_shortest_decode_s(faked, large) for _ in range(3))
+    tries = (longest_check_and_shortest_decode_s(faked, large) for _ in range(10))
     assert any(check_s < decode_s / 2 for check_s, decode_s in tries)
 
 

@@ -239,7 +239,7 @@ def test_without_triton_it_is_live_and_not_ready() -> None:
 
 def test_requests_share_permits_deadlines_and_metrics(fake: FakeTriton) -> None:
     """One core: a permit taken over gRPC is one that the protocol's HTTP has not, and both are counted."""
-    with running_gateway(fake.address, permits=1, deadline_s=1.5) as gateway, calling(gateway, "grpc") as caller:
+    with running_gateway(fake.address, permits=1) as gateway, calling(gateway, "grpc") as caller:
         assert gateway.http.post(INFER, json={"inputs": [image(PHOTO)]}).status_code == 200
         fake.hangs = True
         call = caller.client.async_infer("colour", [caller.image([PHOTO])], callback=lambda result, error: None)

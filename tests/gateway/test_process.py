@@ -3,6 +3,7 @@
 import signal
 
 import httpx
+from websockets.sync.client import connect
 
 from tests.fake_triton import FakeTriton
 from tests.gateway.photos import encoded
@@ -22,6 +23,21 @@ def test_it_serves_without_a_line_a_request_and_stops_on_a_signal(fake: FakeTrit
     assert f"model colour at {fake.address}: ready, version 1" in log
     assert "predict" not in log
     assert "Traceback" not in log
+
+
+def test_no_level_of_the_log_shows_what_callers_have_in_their_heads(fake: FakeTriton) -> None:
+    """Keys of theirs pass through here, for whoever stands in front; a log is read by others."""
+    with process(triton=fake.address, log_level="debug") as (started, url):
+        eventually(lambda: answers(url), within_s=60)
+        httpx.post(f"{url}/v1/models/colour/predict", content=b"text", headers={"x-api-key": "over-http"})
+        stream = f"{url}/v1/models/colour/stream".replace("http", "ws", 1)
+        with connect(stream, additional_headers={"x-api-key": "over-websocket"}) as connection:
+            connection.send(encoded(40, 40))
+            connection.recv()
+        started.send_signal(signal.SIGTERM)
+        _, log = started.communicate(timeout=30)
+    assert "DEBUG" in log
+    assert "over-" not in log
 
 
 def test_a_port_that_is_taken_ends_it_with_the_reason(fake: FakeTriton) -> None:

@@ -108,8 +108,11 @@ def share(gateway: RunningGateway, triton: LocalTriton, of: int = 60) -> float:
         assert time.monotonic() < end_s, f"fewer than {of} requests were answered in half a minute"
 
 
-def test_one_that_is_killed_costs_no_request(gateway: RunningGateway, tritons: tuple[LocalTriton, LocalTriton]) -> None:
+def test_one_that_is_killed_costs_no_request(
+    gateway: RunningGateway, tritons: tuple[LocalTriton, LocalTriton], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With SIGKILL, under eight users, and brought back: none fails, and it has its share again within 10 s."""
+    monkeypatch.setattr("gateway.tensor_path.REGISTER_S", 5.0)  # or a busy machine might take a turn by gRPC
     first, second = tritons
     with load(gateway) as users:
         eventually(lambda: share(gateway, first) >= SHARE and share(gateway, second) >= SHARE, within_s=10)

@@ -296,7 +296,7 @@ def test_tritons_own_spans_come_below_ours(collector: Collector, tmp_path_factor
         with running_gateway(triton.address) as gateway:
             assert gateway.predict("traced", PHOTO, traceparent=PARENT).status_code == 200
             call = the_span(collector, CALL)
-            eventually(lambda: [span for span in collector.below(call) if span.service != "jetserve"], within_s=10)
+            eventually(lambda: [span for span in collector.below(call) if span.service != "jetserve"], within_s=30)
     finally:
         triton.stop()
     [theirs] = [span for span in collector.below(call) if span.service != "jetserve"]

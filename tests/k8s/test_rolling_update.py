@@ -227,7 +227,7 @@ def test_one_that_drains_answers_is_ready_for_nobody_and_ends_when_it_is_told_ag
             eventually(lambda: _predicted(caller).headers.get("connection") == "close", within_s=SOON_S)
             stream.send(PHOTO)
             assert answer(stream)["model"] == "colour"
-            fake.delay_s = 0.5
+            fake.hangs = True
             slow = threads.submit(_predicted, httpx.Client(base_url=url))
             eventually(lambda: fake.running, within_s=SOON_S)
             started.send_signal(signal.SIGTERM)
@@ -235,6 +235,7 @@ def test_one_that_drains_answers_is_ready_for_nobody_and_ends_when_it_is_told_ag
                 stream.recv(15)
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == CloseCode.SERVICE_RESTART
+            fake.hangs = False
             assert slow.result().status_code == httpx.codes.OK
         _, log = started.communicate(timeout=15)
     assert "Traceback" not in log

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import grpc
 import psutil
 import pytest
 
+from clients.headers import headers_from_texts
+from clients.hiding import HIDDEN, Hider
 from loadtest import record as records
 from loadtest.__main__ import main
 from loadtest.commands import capacity
-from loadtest.headers import HIDDEN, headers_from_texts, looked_up, of_origin
-from loadtest.hiding import Hider
+from loadtest.headers import looked_up, of_origin
 from loadtest.images import images_from_text
 from loadtest.plan import plan_from_values
 from loadtest.run import run
@@ -32,7 +34,7 @@ from tests.loadtest.knowing import KnownServer, known_server
 from tests.loadtest.known_answers import models, response
 from tests.loadtest.simulated import steps_record
 from tests.loadtest.test_http_door import serving
-from tests.loadtest.test_run import QUICK
+from tests.loadtest.test_run import LONG_S, QUICK
 from tests.local_triton import ROOT
 from vision.errors import BackendUnavailable, InvalidArgument, WireError
 
@@ -79,6 +81,7 @@ def test_secrets_come_from_files_and_the_environment(tmp_path: Path, token: None
         (["X-Key: {file:}"], "X-Key has braces"),
         ([f"X-Key: {SECRET}\u2026"], "the value of X-Key is empty, or has other characters"),
         ([f"Content-Length: {SECRET}"], "Content-Length cannot be given: it is the body's"),
+        ([f"X-Key-Bin: {SECRET}"], "X-Key-Bin cannot be given: over gRPC its value would be bytes"),
     ],
 )
 def test_a_header_that_cannot_be_sent_is_said_without_its_value(texts: list[str], said: str) -> None:
@@ -139,7 +142,7 @@ def test_only_the_host_is_told() -> None:
 
 def test_a_guarded_server_is_asked_and_the_secrets_are_nowhere(tmp_path: Path, guarded: KnownServer) -> None:
     """Not in the command line or environment of any process of the generator, nor in what is written, at any time."""
-    given = ["--images", "made:32x32x2", "--warm-up", "0", "--triton", "", "--users", "2", "--seconds", "1.5"]
+    given = ["--images", "made:32x32x2", "--warm-up", "0", "--triton", "", "--users", "2", "--seconds", str(LONG_S)]
     given += ["--header", f"authorization: {FROM_ENVIRONMENT}", "--header", f"X-Literal: {LITERAL}"]
     asked = [sys.executable, "-m", "loadtest", "run", "--host", guarded.url, "--out", str(tmp_path), *given]
     environment = os.environ | {"KNOWN_TOKEN": SECRET}
@@ -148,7 +151,7 @@ def test_a_guarded_server_is_asked_and_the_secrets_are_nowhere(tmp_path: Path, g
         eventually(lambda: list(tmp_path.rglob("samples-*.bin")), within_s=60)
         children = psutil.Process(process.pid).children(recursive=True)
         told = [" ".join([*child.cmdline(), *child.environ().values()]) for child in children]
-        written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+        written = contents(tmp_path)
         shown, _ = process.communicate(timeout=120)
     assert process.returncode in (0, 3), shown  # 3 of a machine that others use
     written += [path.read_bytes() for path in tmp_path.iterdir()]
@@ -162,6 +165,15 @@ def test_a_guarded_server_is_asked_and_the_secrets_are_nowhere(tmp_path: Path, g
     assert record.counted()[0].summary.failed == {}
     assert record.conditions["counts"]["counted"]["the gateway"] == record.conditions["counts"]["came"]
     assert record.plan["headers"] == {"authorization": FROM_ENVIRONMENT, "X-Literal": HIDDEN}
+
+
+def contents(folder: Path) -> list[bytes]:
+    """Of the files there are, of which some are only aside until they are whole."""
+    found = []
+    for path in filter(Path.is_file, folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            found.append(path.read_bytes())
+    return found
 
 
 def test_what_a_server_quotes_of_a_secret_is_not_written(tmp_path: Path, guarded: KnownServer) -> None:
@@ -191,6 +203,13 @@ def test_a_key_that_is_refused_is_said_at_once(guarded: KnownServer, capsys: pyt
     said = capsys.readouterr().err
     assert "unauthorized" in said or "no key" in said
     assert "not-" not in said
+
+
+def test_the_models_are_listed_with_them(guarded: KnownServer) -> None:
+    """Without those that the client of the gateway says itself."""
+    given = {"Authorization": KEY, "Host": "edge.example", "Accept": "image/png", "accept-encoding": "br"}
+    plan = plan_from_values({"host": guarded.url, "headers": given, "gateway": "", "triton": ""})
+    assert list(target_of(plan, looked_up(plan.told_headers())).models) == ["known"]
 
 
 def test_what_is_said_of_a_model_has_no_secret() -> None:

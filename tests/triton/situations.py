@@ -83,9 +83,8 @@ def prepare(triton: LocalTriton) -> None:
     write_model(folder, "impatient", one, script=SCRIPT, parameters=slow, policy=POLICY.replace("30000000", "50000"))
     endless = {"sleep_s": "60", "entered": str(folder.parent / "entered")}
     write_model(folder, "endless", one, script=SCRIPT, parameters=endless)
-    for name in ("fine", "left", "raises", "slow", "full", "impatient", "endless"):
+    for name in ("fine", "raises", "slow", "full", "impatient", "endless"):
         triton.load(name)
-    triton.unload("left")
 
 
 async def infer(
@@ -98,7 +97,7 @@ async def infer(
 
 async def crowd(client: TritonClient, model: str) -> None:
     """Six requests to a model that takes one at a time; the first refusal is raised once all have ended."""
-    answers = await asyncio.gather(*(infer(client, model) for _ in range(6)), return_exceptions=True)
+    answers = await asyncio.gather(*(infer(client, model, timeout_s=30) for _ in range(6)), return_exceptions=True)
     raise next(answer for answer in answers if isinstance(answer, WireError))
 
 
@@ -115,8 +114,10 @@ async def too_late(_: LocalTriton, client: TritonClient) -> None:
 
 async def cut_off(triton: LocalTriton, client: TritonClient) -> None:
     """Triton is killed with a request in it, then started again for the others."""
+    entered = triton.repository.parent / "entered"
+    entered.unlink(missing_ok=True)
     request = asyncio.create_task(infer(client, "endless", timeout_s=60))
-    while not (triton.repository.parent / "entered").exists():  # noqa: ASYNC110 - Triton's process tells nobody
+    while not entered.exists():  # noqa: ASYNC110 - Triton's process tells nobody
         await asyncio.sleep(0.01)
     triton.kill()
     try:
@@ -134,6 +135,19 @@ async def nobody() -> AsyncIterator[TritonClient]:
 async def unreachable(_triton: LocalTriton, _client: TritonClient) -> None:
     async with nobody() as client:
         await infer(client, "fine")
+
+
+async def failed(triton: LocalTriton, client: TritonClient, version: str = "") -> None:
+    with pytest.raises(RuntimeError):
+        await asyncio.to_thread(triton.load, "refuses")
+    await infer(client, "refuses", version)
+
+
+async def unloaded(triton: LocalTriton, client: TritonClient, version: str = "") -> None:
+    """Triton knows of it as long as it runs."""
+    await asyncio.to_thread(triton.load, "left")
+    await asyncio.to_thread(triton.unload, "left")
+    await infer(client, "left", version)
 
 
 async def load_refuses(_triton: LocalTriton, client: TritonClient) -> None:
@@ -168,10 +182,10 @@ SITUATIONS: dict[str, Situation] = {
     "unknown version": Situation(lambda _, c: infer(c, "fine", "99"), UnknownModel),
     "load of an unknown model": Situation(lambda _, c: c.load("nowhere"), UnknownModel),
     "load fails": Situation(load_refuses, ModelNotReady),
-    "failed to load": Situation(lambda _, c: infer(c, "refuses"), ModelNotReady),
-    "failed to load, version named": Situation(lambda _, c: infer(c, "refuses", "1"), ModelNotReady),
-    "unloaded": Situation(lambda _, c: infer(c, "left"), ModelNotReady),
-    "unloaded, version named": Situation(lambda _, c: infer(c, "left", "1"), ModelNotReady),
+    "failed to load": Situation(failed, ModelNotReady),
+    "failed to load, version named": Situation(lambda t, c: failed(t, c, "1"), ModelNotReady),
+    "unloaded": Situation(unloaded, ModelNotReady),
+    "unloaded, version named": Situation(lambda t, c: unloaded(t, c, "1"), ModelNotReady),
     "queue full": Situation(lambda _, c: crowd(c, "full"), Overloaded),
     "queue timeout": Situation(lambda _, c: crowd(c, "impatient"), DeadlineExceeded),
     "client deadline": Situation(too_late, DeadlineExceeded),

@@ -201,8 +201,9 @@ def test_regions_of_the_dead(preflight: Any) -> None:
     assert not list(preflight.SHM.glob(f"{alive}*")) + list(preflight.SHM.glob(f"{dead}*"))
 
 
-def test_a_lock_goes_while_it_is_held(preflight: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_goes_while_it_is_held(preflight: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two that start at once: one cannot take away, as a dead one's, what the other has just come to hold."""
+    monkeypatch.setattr(preflight, "SHM", tmp_path)  # where no third one starts
     lock = preflight.SHM / f"jetserve_test_{uuid4()}_{preflight.LOCK}"
     lock.touch()
     free_when_removed = []

@@ -47,7 +47,7 @@ def test_pieces_run_at_the_same_time(module: Any, tmp_path: Path, monkeypatch: p
     onnx.save(colour_graph(), str(path))
     graph = module.Graph(path, {"threads": "2"}, ["scores"], is_batched=True)
     meeting = threading.Barrier(2)
-    monkeypatch.setattr(graph, "_run", lambda *_, **__: meeting.wait(timeout=5))
+    monkeypatch.setattr(graph, "_run", lambda *_, **__: meeting.wait(timeout=30))
     assert sorted(graph.runs([[], []], 2, fixed_batch=0)) == [0, 1]
 
 
@@ -103,10 +103,10 @@ def test_others_wait_for_the_one_that_is_alone(instance: Callable[[], Any]) -> N
     with first.taken(by=1) as is_alone:
         assert is_alone
         thread.start()
-        eventually(lambda: second.crowd_until_s, within_s=5)
+        eventually(lambda: second.crowd_until_s, within_s=30)
         thread.join(0.05)
         assert not found
-    thread.join(5)
+    thread.join(30)
     assert found == [False]
 
 

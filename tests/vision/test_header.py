@@ -176,8 +176,8 @@ def test_damaged_headers_end_in_a_header_or_a_wire_error(name: str, changes: lis
     ids=["jpeg segments", "jpeg fill bytes", "png chunks"],
 )
 def test_hostile_files_take_no_time(data: bytes) -> None:
-    """20 MB made of empty segments is refused within the time of an ordinary decode."""
-    start = time.perf_counter()
+    """20 MB made of empty segments is refused within the time of an ordinary decode, of the processor's."""
+    start = time.thread_time()
     with pytest.raises(InvalidImage):
         require_complete(data, header_from_bytes(data))
-    assert time.perf_counter() - start < 0.5
+    assert time.thread_time() - start < 0.25

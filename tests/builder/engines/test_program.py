@@ -117,8 +117,9 @@ def test_a_build_that_fails_leaves_the_engine(
 
 def test_a_build_that_takes_too_long_is_ended(device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECORDED_TENSORRT_FAULT", "slow")
+    engines, wanted = EngineProgram(device(VERSION), build_timeout_s=1.5), job(tmp_path)
     begun = time.monotonic()
-    exc = failure(lambda: EngineProgram(device(VERSION), build_timeout_s=1.5).build(job(tmp_path), nothing))
+    exc = failure(lambda: engines.build(wanted, nothing))
     assert exc.kind == "timeout"
     assert "1.5 s" in exc.detail
     assert time.monotonic() - begun < 20

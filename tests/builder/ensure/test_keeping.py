@@ -17,12 +17,12 @@ ROOT = Path(__file__).parents[3]
 
 
 @contextmanager
-def kept(watch: str) -> Iterator["subprocess.Popen[str]"]:
-    """A process that keeps this expression watching for as long as the test's, with short pauses."""
+def kept(watch: str, calm_s: float = 3600.0, first: str = "pass") -> Iterator["subprocess.Popen[str]"]:
+    """A process that keeps this expression watching for as long as the test's, with short pauses, and does `first`."""
     program = (
         "import os, time; from builder.ensure import keeping; from builder.interrupts import end_like_ctrl_c; "
-        "keeping.FIRST_PAUSE_S, keeping.LAST_PAUSE_S, keeping.CALM_S, keeping.LOOK_S = 0.1, 0.2, 0.3, 0.01; "
-        "end_like_ctrl_c(); "
+        f"keeping.FIRST_PAUSE_S, keeping.LAST_PAUSE_S, keeping.CALM_S, keeping.LOOK_S = 0.1, 0.2, {calm_s}, 0.01; "
+        f"end_like_ctrl_c(); {first}; "
         f"keeping.keep(lambda parent: {watch}, os.getppid())"
     )
     with subprocess.Popen(
@@ -41,12 +41,12 @@ def kept(watch: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 @pytest.mark.parametrize(
-    ("watch", "pauses"),
-    [("1 / 0", ["0.1 s", "0.2 s", "0.2 s"]), ("time.sleep(0.4)", ["0.1 s", "0.1 s", "0.1 s"])],
+    ("watch", "calm_s", "pauses"),
+    [("1 / 0", 3600.0, ["0.1 s", "0.2 s", "0.2 s"]), ("time.sleep(0.4)", 0.3, ["0.1 s", "0.1 s", "0.1 s"])],
 )
-def test_one_that_ends_is_started_again(watch: str, pauses: list[str]) -> None:
+def test_one_that_ends_is_started_again(watch: str, calm_s: float, pauses: list[str]) -> None:
     """After a pause that doubles up to the longest, and begins anew after one that ran for long."""
-    with kept(watch) as process:
+    with kept(watch, calm_s) as process:
         assert process.stdout is not None
         lines = list(islice((line for line in process.stdout if "started again" in line), len(pauses)))
     assert [line.split(" in ")[-1].strip() for line in lines] == pauses
@@ -72,10 +72,11 @@ def test_it_is_said_what_it_ended_with(watch: str, words: list[str]) -> None:
 
 
 def test_ended_it_takes_along_who_watches() -> None:
-    """A build of hours, say, which would not look for its parent before it is done."""
-    with kept("print(os.getpid(), flush=True) or time.sleep(60)") as process:
+    """A build of hours, say, which would not look for its parent before it is done; and one that just began."""
+    busy = "fork = os.fork; os.fork = lambda: (child := fork()) and (time.sleep(0.5) or child)"
+    with kept("print(os.getpid(), flush=True) or time.sleep(60)", first=busy) as process:
         assert process.stdout is not None
         watching = int(process.stdout.readline())
         process.terminate()
-        process.wait(10)
+        process.wait(30)
         assert is_gone(watching)

@@ -195,5 +195,6 @@ def test_a_lookup_that_goes_wrong_is_not_the_last(
 def test_localhost_is_a_name(a: Frozen) -> None:
     """By the machine's own resolver, which may have it in IPv6 as well, where nobody listens here."""
     with running_gateway(f"dns:///localhost:{a.port}") as gateway:
+        eventually(lambda: is_up(gateway, a), within_s=20)  # its start waits only for a resolver that is quick
         assert {gateway.predict("colour", PHOTO).status_code for _ in range(3)} == {200}
         assert attempts(gateway, a) == 3

@@ -30,6 +30,12 @@ WAITS = ANSWERS.replace(
 )
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request waits for Triton to map a slot as long as it can: on a busy machine, too, it goes that way."""
+    monkeypatch.setattr("gateway.tensor_path.REGISTER_S", 20.0)
+
+
 @pytest.fixture(scope="session")
 def models(triton: LocalTriton) -> LocalTriton:
     write_model(triton.repository, "shm_colour", colour_contract(max_batch=4), colour_graph())

@@ -13,7 +13,7 @@ from clients.triton.client import TritonClient
 from gateway import segments
 from gateway.deadline import Deadline
 from gateway.statistics import Statistics
-from gateway.tensor_path import TensorPath
+from gateway.tensor_path import REGISTER_S, TensorPath
 from tests.fake_triton import FakeModel, FakeTriton
 from tests.gateway.serving import eventually, running, running_gateway
 from tests.gateway.shared_memory.watched import (
@@ -84,8 +84,11 @@ class Mute(Elsewhere):
 
 
 @pytest.mark.parametrize("mute", ["register", "version"])
-def test_a_triton_that_does_not_answer_is_asked_by_grpc(caplog: pytest.LogCaptureFixture, mute: str) -> None:
+def test_a_triton_that_does_not_answer_is_asked_by_grpc(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, mute: str
+) -> None:
     """After half of a request's time, a second at most, and then not again for a while; the slot is not kept."""
+    monkeypatch.setattr("gateway.tensor_path.REGISTER_S", REGISTER_S)
     fake_triton = Mute({"colour": FakeModel(colour_contract(max_batch=1))})
     fake_triton.mute = mute
     with (

@@ -191,13 +191,15 @@ def test_who_watches_is_started_again_when_killed(
     serving: Jetson, built: Path, started: Callable[..., Container]
 ) -> None:
     """In the middle of a build, even: it is said, what it left is swept, and the build is done; Triton serves on."""
+    shutil.rmtree(log := serving.work / "logs")
     container = started(serving)
     assert container.loaded() == ["toy"]
     serving.behaves(stuck_at=2)
     serving.receives(built / "second")
     watching = container.watching()
-    container.until(lambda: list((serving.work / "scratch").glob("*")) and children_of(watching))
+    container.until(lambda: any("toy: step 2" in path.read_text() for path in log.glob("*.log")))
     [building] = children_of(watching)
+    assert list((serving.work / "scratch").glob("*"))
     serving.behaves()
     os.kill(watching, signal.SIGKILL)
     container.until(lambda: {"load": "toy", "version": "2"} in container.told)

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from loadtest.headers import HIDDEN, Headers
+from clients.headers import Headers
 
+HIDDEN = "{hidden}"
+"""In their places; in a record, for a value that was given as it is."""
 LEAST = 4
 """Letters: less is found in any text."""
 HEAD = 8

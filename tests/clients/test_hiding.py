@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from loadtest.headers import HIDDEN
-from loadtest.hiding import Hider
+from clients.hiding import HIDDEN, Hider
 
 ODD = "p4ss\"w\\rd<'x/1"
 LONG = "eyJhbGciOiJI" + "0123456789ab" * 50
