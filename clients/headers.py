@@ -119,7 +119,7 @@ def merged(below: Headers, above: Headers) -> dict[str, str]:
     return {name: value for name, value in below.items() if name.lower() not in taken} | dict(above)
 
 
-def looked_up(headers: Headers) -> dict[str, str]:
+def with_secrets(headers: Headers) -> dict[str, str]:
     """With the secrets in their places.
 
     Raises:

@@ -58,7 +58,7 @@ def _pattern(part: str) -> str:
 
 
 def _letter(letter: str) -> str:
-    """As it is, or as JSON or Python escape it, or both."""
+    """As it is, or as JSON or Python escape it, or both, or as an address does."""
     if letter.isalnum():
         return letter
-    return rf"(?:\\*{re.escape(letter)}|\\+u00(?i:{ord(letter):02x}))"
+    return rf"(?:\\*{re.escape(letter)}|\\+u00(?i:{ord(letter):02x})|%(?i:{ord(letter):02x}))"

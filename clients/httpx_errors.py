@@ -24,7 +24,8 @@ def translated(url: str, timeout_s: float, hide: Callable[[str], str] = str) -> 
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as exc:
         raise InvalidArgument(f"{url!r} is no address of a gateway ({exc}); it looks like {DEFAULT_URL}") from exc
     except (httpx.HTTPError, httpx.StreamError) as exc:
-        raise BackendUnavailable(f"the connection to {url} broke ({hide(repr(exc))}); send the request again") from exc
+        said = hide(repr(exc))
+        raise BackendUnavailable(f"the connection to {url} broke ({said}); send the request again") from None
 
 
 def _reason(exc: BaseException) -> str:

@@ -177,8 +177,8 @@ def error_from_reply(reply: Reply) -> WireError:
     except ValidationError:
         problem = None
     if problem is None or problem.error not in wire_errors():
-        start = reply.content[:200].decode("utf-8", "replace")
-        detail = reply.hide(f"the answer is {reply.status} {start!r}, not one of jetserve's; {_question(reply)}")
+        start = reply.hide(repr(reply.content[:200].decode("utf-8", "replace")))
+        detail = f"the answer is {reply.status} {start}, not one of jetserve's; {_question(reply)}"
         if reply.status in BUSY:
             return BUSY[reply.status](detail, retry_after_s(reply))
         return BackendFailure(detail)
@@ -199,7 +199,8 @@ def _question(reply: Reply) -> str:
     if reply.status in (401, 403):
         return "is this the gateway's address, and does a proxy before it want a key, or another one, in a header?"
     if 300 <= reply.status < 400 and "location" in reply.headers:
-        return f"is this the gateway's address? No redirect is followed, here to {quoted(reply.headers['location'])}"
+        where = quoted(reply.hide(reply.headers["location"].partition("?")[0]))
+        return f"is this the gateway's address? No redirect is followed, here to {where}"
     return "is this the gateway's address, and does a proxy stand before it?"
 
 
@@ -223,4 +224,4 @@ def _read_as(shape: type[M], reply: Reply) -> M:
         raise BackendFailure(
             f"the answer cannot be read as {shape.__name__}: {exc.errors()[0]['msg']}; is this a jetserve gateway"
             " of about this client's version?"
-        ) from exc
+        ) from None  # which quotes the answer

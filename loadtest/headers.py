@@ -50,7 +50,7 @@ def variables(headers: Headers) -> set[str]:
     return {where for value in headers.values() for kind, where in SOURCE.findall(value) if kind == "env"}
 
 
-def looked_up(headers: Headers) -> dict[str, str]:
+def with_secrets(headers: Headers) -> dict[str, str]:
     """With the secrets in their places.
 
     Raises:
@@ -63,7 +63,7 @@ def looked_up(headers: Headers) -> dict[str, str]:
     for name, value in headers.items():
         if value == HIDDEN:
             raise InvalidArgument(f"what {name} was is not in a record: give it again with --header '{name}: …'")
-    return sent.looked_up(headers)
+    return sent.with_secrets(headers)
 
 
 def handed_over(headers: Headers) -> "IO[bytes]":

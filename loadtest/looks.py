@@ -9,7 +9,7 @@ from typing import Any
 
 from loadtest import record as records
 from loadtest.capacity import Judged
-from loadtest.headers import looked_up, of_origin
+from loadtest.headers import of_origin, with_secrets
 from loadtest.interrupts import Interrupts
 from loadtest.load import Load
 from loadtest.plan import Plan, WarmUp
@@ -189,7 +189,7 @@ def _joined_series(before: list[Series], new: list[Series], shift_s: float) -> l
 def drained(plan: Plan, within_s: float = DRAINED_S) -> bool:
     """Wait until a gateway has nothing in work; a server that cannot be asked is given a moment."""
     url = plan.gateway or (plan.host if plan.transport == "http" else None)
-    metrics = GatewayMetrics(url, of_origin(looked_up(plan.told_headers()), url, plan.host)) if url else None
+    metrics = GatewayMetrics(url, of_origin(with_secrets(plan.told_headers()), url, plan.host)) if url else None
     try:
         end_s = time.monotonic() + within_s
         while metrics is not None and time.monotonic() < end_s:

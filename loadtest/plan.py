@@ -116,7 +116,7 @@ class Plan(BaseModel):
             raise ValueError(f"headers: {exc}") from exc
 
     def told_headers(self) -> dict[str, str]:
-        """As they were given, secrets included: not to be written down. `loadtest.headers.looked_up` has the rest."""
+        """As they were given, secrets included: not to be written down. See `loadtest.headers.with_secrets`."""
         return {name: value.get_secret_value() for name, value in self.headers.items()}
 
     def loads(self) -> tuple[Load, ...]:

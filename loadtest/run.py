@@ -15,7 +15,7 @@ from loadtest import record as records
 from loadtest.conditions import conditions_of, record_name
 from loadtest.draft import WARM_UP, Draft
 from loadtest.generator import Generator
-from loadtest.headers import looked_up
+from loadtest.headers import with_secrets
 from loadtest.kept import KeptGenerator
 from loadtest.plan import Plan
 from loadtest.record import Record
@@ -64,7 +64,7 @@ def run(
         BackendUnavailable, ModelNotReady: nobody can be asked.
         InvalidArgument: there is no such template or secret, or `folder` cannot be written into.
     """
-    headers = looked_up(plan.told_headers())
+    headers = with_secrets(plan.told_headers())
     target = target_of(plan, headers)
     try:
         record = _Run(plan, target, folder, stop or threading.Event(), on_progress, headers, kept).run()

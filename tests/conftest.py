@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import hypothesis
@@ -28,6 +29,8 @@ def pytest_configure() -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for nodeid in AGAIN:
         terminalreporter.write_line(f"RUN AGAIN {nodeid}: its Triton had been ended by a lock")
+    for name in LocalTriton.hung:
+        terminalreporter.write_line(f"STARTED AGAIN: a Triton that waited for good while it loaded {name}")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -36,6 +39,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     place = {"nodeid": item.nodeid, "location": item.location}
     item.ihook.pytest_runtest_logstart(**place)
     for is_last in (False, True):
+        with suppress(RuntimeError):  # the test will say what it thinks of that
+            LocalTriton.start_those_that_ended()
         LocalTriton.forget_the_ended()
         reports = runtestprotocol(item, log=False, nextitem=nextitem)
         if is_last or not any(report.failed for report in reports) or not LocalTriton.one_was_ended_by_its_lock():
@@ -88,14 +93,8 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTriton]:
     require_triton()
     server = LocalTriton(tmp_path_factory.mktemp("triton"))
     server.start()
-    yield server
-    server.kill()  # its own way to end takes ten seconds, and is tested elsewhere
-
-
-@pytest.fixture(autouse=True)
-def _triton_is_up(request: pytest.FixtureRequest) -> None:
-    if "triton" in request.fixturenames and isinstance(found := request.getfixturevalue("triton"), LocalTriton):
-        found.keep_up()
+    with server.kept_up():
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,10 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import pytest
 
@@ -40,6 +41,9 @@ class LocalTriton:
 
     begun: ClassVar[list["LocalTriton"]] = []
     """Those that a test may have had to do with."""
+    kept: ClassVar[list["LocalTriton"]] = []
+    hung: ClassVar[list[str]] = []
+    """Models in whose loading a Triton waited for good."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         """`arguments` are for the launcher."""
@@ -95,16 +99,28 @@ class LocalTriton:
     @classmethod
     def one_was_ended_by_its_lock(cls) -> bool:
         """Whether one of those that were begun, or ran, since the ended were forgotten."""
-        return any(LOCK in triton.log.read_bytes()[triton._begins :] for triton in cls.begun)
+        return any(triton._tells_of_its_lock() and triton._ended_by_its_lock() for triton in cls.begun)
 
     def _is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def keep_up(self) -> None:
-        """Start it again where it has ended, by its lock or with a test that failed: the next are no worse for it."""
-        if self._process is not None and not self._is_running():
-            self.kill()
-            self.start()
+    @contextmanager
+    def kept_up(self) -> Iterator[Self]:
+        """Once it was started, have it started again for every test that finds it ended; kill it in the end."""
+        self.kept.append(self)
+        try:
+            yield self
+        finally:
+            self.kept.remove(self)
+            self.kill()  # its own way to end takes ten seconds, and is tested elsewhere
+
+    @classmethod
+    def start_those_that_ended(cls) -> None:
+        """By their lock, or with a test that failed: the next one is no worse for it."""
+        for triton in cls.kept:
+            if not triton._is_running():
+                triton.kill()
+                triton.start()
 
     def _is_live(self) -> bool:
         """Whether it comes to be."""
@@ -140,7 +156,9 @@ class LocalTriton:
             self.post(f"v2/repository/models/{name}/load")
         except (urllib.error.URLError, ConnectionError, TimeoutError) as exc:
             # On a machine that stood still Triton has also waited in a load for good.
-            if not isinstance(exc, TimeoutError) and not self._ended_by_its_lock():
+            if isinstance(exc, TimeoutError):
+                self.hung.append(name)
+            elif not self._ended_by_its_lock():
                 raise
             self.kill()
             self.start(name)
@@ -201,7 +219,10 @@ class LocalTriton:
         assert self._process is not None
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=10)
-        return self._process.poll() is not None and LOCK in self.log.read_bytes()[self._begins :]
+        return self._process.poll() is not None and self._tells_of_its_lock()
+
+    def _tells_of_its_lock(self) -> bool:
+        return LOCK in self.log.read_bytes()[self._begins :]
 
     def _answers(self, path: str) -> bool:
         try:

@@ -39,11 +39,17 @@ def keep(watch: Watching, parent: int) -> None:
     while True:
         began_s = time.monotonic()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until it is known whom to take along
-        if (code := _ended(_started(watch), parent)) is None:
-            return
+        try:
+            child = _started(watch)
+        except OSError as exc:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            ended = f"the process that watches for artefacts could not be started: {exc.strerror}"
+        else:
+            if (code := _ended(child, parent)) is None:
+                return
+            ended = death("the process that watches for artefacts", code)
         if time.monotonic() - began_s > CALM_S:
             pause_s = FIRST_PAUSE_S
-        ended = death("the process that watches for artefacts", code)
         say(STEP, f"{ended}. What is served is served still; it is started again in {pause_s:g} s")
         again_s = time.monotonic() + pause_s
         while time.monotonic() < again_s:

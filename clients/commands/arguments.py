@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, TypedDict
 
 from clients.addresses import DEFAULT_URL
-from clients.headers import header_from_text, looked_up, merged, sendable
+from clients.headers import header_from_text, merged, sendable, with_secrets
 from vision.errors import InvalidArgument
 
 
@@ -57,7 +57,7 @@ class _Header(argparse.Action):
 
     def __call__(self, _: object, options: argparse.Namespace, text: Any, __: object = None) -> None:
         try:
-            options.headers = merged(options.headers, sendable(looked_up(header_from_text(text))))
+            options.headers = merged(options.headers, sendable(with_secrets(header_from_text(text))))
         except InvalidArgument as exc:
             raise argparse.ArgumentError(self, exc.detail) from exc
 

@@ -1,5 +1,6 @@
 """What a gateway says to each frame."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
@@ -24,8 +25,8 @@ class _Numbered(BaseModel):
     detail: str = ""
 
 
-def answer_from_message(message: str | bytes) -> Answer:
-    """One text message of a stream.
+def answer_from_message(message: str | bytes, hide: Callable[[str], str] = str) -> Answer:
+    """One text message of a stream; `hide` what a proxy may quote in it.
 
     Raises:
         BackendFailure: it cannot be read.
@@ -33,11 +34,12 @@ def answer_from_message(message: str | bytes) -> Answer:
     try:
         numbered = _Numbered.model_validate_json(message)
         if numbered.error is not None:
-            return Answer(numbered.frame, None, error_from_problem(numbered.error, numbered.detail))
+            return Answer(numbered.frame, None, error_from_problem(numbered.error, hide(numbered.detail)))
         [result] = results_from_prediction(Prediction.model_validate_json(message))
-    except (ValidationError, ValueError) as exc:
+    except (ValidationError, ValueError):
+        said = hide(repr(message[:200]))
         raise BackendFailure(
-            f"an answer of the stream cannot be read ({message[:200]!r}); is this a jetserve gateway of about this"
-            " client's version?"
-        ) from exc
+            f"an answer of the stream cannot be read ({said}); is this a jetserve gateway of about this client's"
+            " version?"
+        ) from None  # which quotes the message
     return Answer(numbered.frame, result, None)

@@ -181,7 +181,7 @@ class Stream:
                     waited_for = {receiving} if sending.done() else {receiving, sending}
                     await asyncio.wait(waited_for, timeout=due_s, return_when=asyncio.FIRST_COMPLETED)
                     if receiving.done():
-                        return answer_from_message(receiving.result())
+                        return answer_from_message(receiving.result(), self._hide)
         finally:
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)

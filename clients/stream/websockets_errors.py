@@ -42,7 +42,7 @@ def translated(url: str, timeout_s: float, hide: Callable[[str], str] = str) -> 
             f"{url} did not open a stream ({hide(repr(exc))}); is this a gateway, and does a proxy before it let"
             " WebSockets through?",
             AT_ONCE_S,
-        ) from exc
+        ) from None
 
 
 def _refused(exc: Refused, hide: Callable[[str], str]) -> JetserveError:

@@ -14,7 +14,7 @@ from gateway.local.settings import ROOT, LocalSettings
 
 POLL_S = 0.1
 SETTLE_S = 330.0
-"""Longer than a run waits for its parts to become ready."""
+"""As long as one that starts waits for either of its parts, and a little more."""
 STOP_MARGIN_S = 45.0
 """For Triton to end, after the gateway."""
 NOT_READY = "starting, starting again or ending"
@@ -23,8 +23,11 @@ NOT_READY = "starting, starting again or ending"
 def start(settings: LocalSettings, console: Console) -> int:
     """Start a run in a session of its own; 0 once it is ready, 1 with its last words when it ends before."""
     if running := _settled(settings.run_folder, console):
+        if not running.ready:
+            _say(console, f"the run at {running.address} (process {running.pid}) is not ready after {SETTLE_S:.0f} s")
+            return 1
         _say(console, f"already running at {running.address} (process {running.pid})")
-        return 0 if running.ready else 1
+        return 0
     settings.run_folder.mkdir(parents=True, exist_ok=True)
     log = settings.log("supervisor")
     command = [sys.executable, "-m", "gateway.local", "run"]

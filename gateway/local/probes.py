@@ -9,7 +9,7 @@ from gateway.local.settings import PHOTO, LocalSettings
 from vision.errors import BackendUnavailable, JetserveError, ModelNotReady
 
 TIMEOUT_S = 2.0
-"""The run heeds signals between two probes."""
+"""The run heeds signals between two probes; a photo has as long as the gateway gives it."""
 PAST_PROXIES = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -44,6 +44,11 @@ def photos_are_answered(settings: LocalSettings) -> bool:
     with GatewayClient(settings.address, timeout_s=TIMEOUT_S, retries=0) as client:
         try:
             model = first_model(client.models())
+        except JetserveError:
+            return False
+    # Longer than the gateway's own deadline: a model may take it, and a probe that gave up would not know which it was.
+    with GatewayClient(settings.address, timeout_s=settings.deadline_s + TIMEOUT_S, retries=0) as client:
+        try:
             if model is not None and PHOTO.exists():
                 client.predict(PHOTO, model)
         except BackendUnavailable:

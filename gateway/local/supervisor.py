@@ -108,8 +108,10 @@ class Supervisor:
     def _bring_up(self, gateway_is_ready: Callable[[LocalSettings], bool]) -> None:
         """Start who does not run, and wait until both answer."""
         if not self._triton.started:
+            self._wait_for_ports(self._triton)
             self._triton.start(triton_command(self._settings), os.environ)
         if not self._gateway.started:
+            self._wait_for_ports(self._gateway)
             self._gateway.start(gateway_command(), gateway_environment(self._settings))
         self._wait_for("Triton", self._triton, triton_answers)
         self._wait_for("the gateway", self._gateway, gateway_is_ready)
@@ -117,15 +119,16 @@ class Supervisor:
     def _keep_up(self, mark_ready: Callable[[bool], None]) -> NoReturn:
         """Start again who ends, for as long as it helps."""
         ends = Ends()
+        mark_ready(True)
         while True:
             for child in (self._triton, self._gateway):
                 ends.note_ready(child.name)
-            mark_ready(True)
             try:
                 self._watch()
             except Ended as ended:
                 mark_ready(False)
                 self._bring_back(ended, ends)
+            mark_ready(True)
             self._say(f"ready again: {self._settings.address}")
 
     def _bring_back(self, ended: Ended, ends: Ends) -> None:
@@ -137,7 +140,6 @@ class Supervisor:
             self._say(f"{ended} and is started again; the end of {child.log}:\n{child.last_lines()}")
             child.stop(hurry=lambda: True)
             try:
-                self._wait_for_ports(child)
                 return self._bring_up(photos_are_answered)
             except Ended as exc:
                 ended = exc
@@ -153,7 +155,7 @@ class Supervisor:
             self._raise_if_ended()
             waited_s = time.monotonic() - begin
             if waited_s > child.grace_s:
-                raise TookTooLong(f"{child.name} cannot be started again: {taken}", child)
+                raise TookTooLong(f"{child.name} cannot be started: {taken}", child)
             if waited_s > SAY_S and not said:
                 said = True
                 self._say(f"waiting to start {child.name} again: {taken}")

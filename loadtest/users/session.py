@@ -13,7 +13,7 @@ from locust.runners import WorkerRunner
 from clients.headers import Headers, headers_from_texts
 from clients.hiding import Hider
 from loadtest import images, timetable
-from loadtest.headers import looked_up, taken_over
+from loadtest.headers import taken_over, with_secrets
 from loadtest.load import loads_from_text
 from loadtest.models import models_from_text
 from loadtest.samples import NOT_SENT, OK, SampleLog, write_images
@@ -178,7 +178,7 @@ def headers_of(options: Namespace) -> Headers:
     """
     if options.headers_from >= 0:
         return taken_over(options.headers_from)
-    return looked_up(headers_from_texts(options.header))
+    return with_secrets(headers_from_texts(options.header))
 
 
 def _way(options: Namespace, headers: Headers) -> Way:

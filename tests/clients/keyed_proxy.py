@@ -31,17 +31,18 @@ class KeyedProxy(Proxy):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 fields = [line.partition(":") for line in head.decode("latin-1").split("\r\n")[1:] if line]
-                self.heads.append([(name.lower(), value.strip()) for name, _, value in fields])
-                body = await reader.readexactly(int(dict(self.heads[-1]).get("content-length", 0)))
-                if self.values(NAME)[-1] != [self._key]:
-                    back.write(refusal(self.values(NAME)[-1]))
+                given = [(name.lower(), value.strip()) for name, _, value in fields]
+                self.heads.append(given)
+                body = await reader.readexactly(int(dict(given).get("content-length", 0)))
+                if (keys := [value for name, value in given if name == NAME]) != [self._key]:
+                    back.write(refusal(keys))
                     break
                 if self.mode == "busy":
                     back.write(self._busy())
                     break
                 writer.write(head + body)
                 await writer.drain()
-                if "upgrade" in dict(self.heads[-1]):
+                if "upgrade" in dict(given):
                     await super()._requests(reader, back, writer)
         writer.close()
 

@@ -85,10 +85,11 @@ def test_another_attempt_has_them_too(proxy: KeyedProxy, mode: Mode) -> None:
     proxy.mode = mode
     proxy.retry_after = "0"
     reached = threading.Event()
-    when = (lambda: proxy.heads) if mode != "refuse" else reached.is_set
+    when = (lambda: len(proxy.heads) > 1) if mode != "refuse" else reached.is_set
     with GatewayClient(proxy.url, retries=8, headers=KEY) as client, recovering(proxy, when):
         threading.Timer(0.3, reached.set).start()
         assert client.predict(PHOTO, "colour").classes
+    assert len(proxy.heads) > (mode != "refuse")
     assert {tuple(values) for values in proxy.values(NAME)} == {(SECRET,)}
 
 
@@ -177,6 +178,62 @@ def test_nobody_is_told_their_values(proxy: KeyedProxy, caplog: pytest.LogCaptur
     told += [record.getMessage() for record in caplog.records if not record.name.startswith("uvicorn")]
     for secret in (SECRET, WRONG):
         assert not [line for line in told if secret in line]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"no key {SECRET}\r\n\r\n",
+        f"HTTP/1.1 401 No\r\nX-Why no key {SECRET}\r\n\r\n",
+        f"HTTP/1.1 200 OK\r\nContent-Length: 29\r\n\r\nno key {SECRET} ",
+        f"HTTP/1.1 307 No\r\nLocation: /login?no={SECRET}\r\nContent-Length: 0\r\n\r\n",
+        f"HTTP/1.1 307 No\r\nLocation: /login/{SECRET}\r\nContent-Length: 0\r\n\r\n",
+    ],
+    ids=["no status", "no header", "no answer", "a redirect's query", "a redirect's path"],
+)
+def test_nobody_is_told_them_by_an_answer_that_is_none(answer: str) -> None:
+    """Nor by a traceback of the error, whose causes have it as it came."""
+    with (
+        serving(lambda connection, _: connection.sendall(answer.encode())) as url,
+        GatewayClient(url, retries=0, headers=KEY) as client,
+    ):
+        for ask in (client.models, lambda: next(client.stream([shade(1)], "colour", reconnect_s=0.2))):
+            with pytest.raises((BackendFailure, BackendUnavailable)) as found:
+                ask()
+            assert SECRET not in "".join(traceback.format_exception(found.value))
+
+
+def test_hiding_leaves_the_clients_own_words(proxy: KeyedProxy) -> None:
+    """A header that is no secret may be a word of theirs."""
+    with (
+        GatewayClient(proxy.url, headers={"X-Caller": "gateway's"}) as client,
+        pytest.raises(BackendFailure, match="is this the gateway's address"),
+    ):
+        client.models()
+
+
+@pytest.mark.parametrize("message", ["no key {}", '{{"frame": 1, "error": "unauthorized", "detail": "no key {}"}}'])
+def test_what_a_stream_is_answered_does_not_tell_them(message: str) -> None:
+    """Some let a stream begin, and then say why it must not, in a message."""
+
+    def answer(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        connection.recv()
+        connection.send(message.format(connection.request.headers[NAME]))
+
+    with serve(answer, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        with GatewayClient(url, headers=KEY) as client:
+            try:
+                told = str(next(client.stream([shade(1)], "colour")).error)
+            except BackendFailure as exc:
+                told = "".join(traceback.format_exception(exc))
+        server.shutdown()
+        thread.join()
+    assert HIDDEN in told
+    assert SECRET not in told
 
 
 def test_an_order_does_not_show_them() -> None:

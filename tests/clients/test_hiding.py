@@ -1,6 +1,7 @@
 """What is taken out of what servers say."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 
@@ -29,6 +30,7 @@ COOKIE = f"session={LONG}; theme=dark"
         (ODD, repr(f"no {json.dumps(ODD)}".encode()[:16])),
         (ODD, "no p4ss\\u0022w\\\\rd\\u003c'x/1"),
         ("abcdef", repr("no\nabcdef")),
+        (ODD, f"/login/{quote(ODD, safe='')}"),
     ],
 )
 def test_nothing_of_a_secret_is_left(value: str, said: str) -> None:

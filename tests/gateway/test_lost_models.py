@@ -27,8 +27,8 @@ def own_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalTriton
     server = LocalTriton(tmp_path_factory.mktemp("own_triton"))
     write_model(server.repository, "colour", colour_contract(), colour_graph())
     server.start("colour")
-    yield server
-    server.kill()  # its own way to end takes ten seconds, and is tested elsewhere
+    with server.kept_up():
+        yield server
 
 
 @pytest.fixture(scope="module")

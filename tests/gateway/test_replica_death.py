@@ -32,9 +32,8 @@ def tritons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalTri
         each.start()
     for each in starting:
         each.join()
-    yield both
-    for triton in both:
-        triton.kill()
+    with both[0].kept_up(), both[1].kept_up():
+        yield both
 
 
 def begin(triton: LocalTriton) -> None:

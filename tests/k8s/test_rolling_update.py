@@ -206,7 +206,7 @@ def test_one_that_drains_answers_is_ready_for_nobody_and_ends_when_it_is_told_ag
     """
     [port] = free_ports(1)
     with (
-        process(triton=fake.address, drain_s=60, workers=workers, grpc_port=port) as (started, url),
+        process(triton=fake.address, drain_s=60, deadline_s=30, workers=workers, grpc_port=port) as (started, url),
         ThreadPoolExecutor(1) as threads,
     ):
         eventually(lambda: _ready(url), within_s=START_S)
@@ -228,7 +228,7 @@ def test_one_that_drains_answers_is_ready_for_nobody_and_ends_when_it_is_told_ag
             stream.send(PHOTO)
             assert answer(stream)["model"] == "colour"
             fake.hangs = True
-            slow = threads.submit(_predicted, httpx.Client(base_url=url))
+            slow = threads.submit(_predicted, httpx.Client(base_url=url, timeout=40))
             eventually(lambda: fake.running, within_s=SOON_S)
             started.send_signal(signal.SIGTERM)
             with pytest.raises(ConnectionClosed) as closed:

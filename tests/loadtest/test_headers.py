@@ -20,7 +20,7 @@ from clients.hiding import HIDDEN, Hider
 from loadtest import record as records
 from loadtest.__main__ import main
 from loadtest.commands import capacity
-from loadtest.headers import looked_up, of_origin
+from loadtest.headers import of_origin, with_secrets
 from loadtest.images import images_from_text
 from loadtest.plan import plan_from_values
 from loadtest.run import run
@@ -64,7 +64,7 @@ def test_secrets_come_from_files_and_the_environment(tmp_path: Path, token: None
     given = headers_from_texts(
         [f"Authorization: {FROM_ENVIRONMENT}", f"X-Api-Key: {{file:{tmp_path / 'key'}}}", "X-Site: a:b"]
     )
-    assert looked_up(given) == {"Authorization": KEY, "X-Api-Key": SECRET, "X-Site": "a:b"}
+    assert with_secrets(given) == {"Authorization": KEY, "X-Api-Key": SECRET, "X-Site": "a:b"}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_secrets_come_from_files_and_the_environment(tmp_path: Path, token: None
 def test_a_header_that_cannot_be_sent_is_said_without_its_value(texts: list[str], said: str) -> None:
     """Nor is what may be one: the error may stand in a log."""
     with pytest.raises(InvalidArgument) as found:
-        looked_up(headers_from_texts(texts))
+        with_secrets(headers_from_texts(texts))
     assert said in str(found.value)
     assert SECRET not in str(found.value)
 
@@ -209,7 +209,7 @@ def test_the_models_are_listed_with_them(guarded: KnownServer) -> None:
     """Without those that the client of the gateway says itself."""
     given = {"Authorization": KEY, "Host": "edge.example", "Accept": "image/png", "accept-encoding": "br"}
     plan = plan_from_values({"host": guarded.url, "headers": given, "gateway": "", "triton": ""})
-    assert list(target_of(plan, looked_up(plan.told_headers())).models) == ["known"]
+    assert list(target_of(plan, with_secrets(plan.told_headers())).models) == ["known"]
 
 
 def test_what_is_said_of_a_model_has_no_secret() -> None:
@@ -223,7 +223,7 @@ def test_what_is_said_of_a_model_has_no_secret() -> None:
     with serving(answer) as url:
         plan = plan_from_values({"host": url, "headers": {"X-Key": LONG}, "gateway": "", "triton": ""})
         with pytest.raises(BackendUnavailable, match=r"odd.*\{hidden\}") as found:
-            target_of(plan, looked_up(plan.told_headers()))
+            target_of(plan, with_secrets(plan.told_headers()))
     assert SECRET not in str(found.value)
 
 

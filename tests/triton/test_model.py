@@ -149,6 +149,7 @@ async def test_who_waits_in_the_queue_is_told_at_the_deadline(
 ) -> None:
     """Triton is not, and runs the request for nobody, unless a queue policy has it look (decision 20)."""
     one, gate = colour_contract(max_batch=1), triton.repository.parent / f"gate-{run}"
+    gate.unlink(missing_ok=True)
     waits = f"import os, time\n        while not os.path.exists({str(gate)!r}):\n            time.sleep(0.01)\n"
     script = MODEL_PY.read_text().replace("responses = [None]", f"{waits}        responses = [None]")
     name = "patient" if policy else "sleeper"

@@ -71,6 +71,20 @@ def test_it_is_said_what_it_ended_with(watch: str, words: list[str]) -> None:
     assert all(word in said for word in [*words, "What is served is served still"]), said
 
 
+def test_one_that_cannot_be_started_is_tried_again() -> None:
+    """Where processes or memory are short, for a while; it can still be ended."""
+    refused = "(_ for _ in ()).throw(BlockingIOError(11, 'Resource temporarily unavailable'))"
+    first = f"calls, fork = [], os.fork; os.fork = lambda: calls.append(1) or (fork() if len(calls) > 2 else {refused})"
+    with kept("print('watching', flush=True) or time.sleep(60)", first=first) as process:
+        assert process.stdout is not None
+        lines = list(islice((line for line in process.stdout if "ensure" in line or "watching" in line), 3))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) != 0
+    for line in lines[:2]:
+        assert "could not be started: Resource temporarily unavailable. What is served is served still" in line
+    assert "watching" in lines[2]
+
+
 def test_ended_it_takes_along_who_watches() -> None:
     """A build of hours, say, which would not look for its parent before it is done; and one that just began."""
     busy = "fork = os.fork; os.fork = lambda: (child := fork()) and (time.sleep(0.5) or child)"
