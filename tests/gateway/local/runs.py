@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from tests.local_triton import LOCK, TRIES
 from tests.ports import free_ports
 
 READY_S = 30.0
+LATE_S = 150.0
 
 
 @dataclass
@@ -86,13 +88,18 @@ class LocalRun:
 
 
 def said_until(process: subprocess.Popen[str], pattern: str) -> list[str]:
-    """Its lines, up to the first with the pattern in it, or to its end."""
+    """Its lines, up to the first with the pattern in it, or to its end, which comes when it has taken too long."""
     assert process.stdout is not None
     said = [""]
-    for line in process.stdout:
-        said.append(line)
-        if re.search(pattern, line):
-            break
+    late = threading.Timer(LATE_S, process.kill)
+    late.start()
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if re.search(pattern, line):
+                break
+    finally:
+        late.cancel()
     return said
 
 

@@ -116,11 +116,16 @@ def test_workers_of_a_gateway_that_ended(local_run: LocalRun) -> None:
     """Workers that outlive their gateway hold its port: it is started again once they have ended."""
     local_run.environment = {"GATEWAY_WORKERS": "2"}
     with local_run.running() as run:
+        # It is ready with the first of them; the other may not have the port yet.
+        log = local_run.folder / "run" / "gateway.log"
+        eventually(lambda: len(re.findall(r"worker \d \(process \d+\) serves", log.read_text())) == 2, within_s=60)
         gateway, *_, worker = descendants(local_run.pid("gateway"))
         os.kill(worker, signal.SIGSTOP)
-        os.kill(gateway, signal.SIGKILL)
-        wait_for_line(run, "^waiting to start gateway again: port .* is not free: .* by process .*gateway.worker")
-        os.kill(worker, signal.SIGCONT)
+        try:
+            os.kill(gateway, signal.SIGKILL)
+            wait_for_line(run, "^waiting to start gateway again: port .* is not free: .* by process .*gateway.worker")
+        finally:
+            os.kill(worker, signal.SIGCONT)
         wait_for_line(run, "^ready again: ")
         wait_for_end([worker])
 
