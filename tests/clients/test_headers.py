@@ -197,7 +197,7 @@ def test_nobody_is_told_them_by_an_answer_that_is_none(answer: str) -> None:
         serving(lambda connection, _: connection.sendall(answer.encode())) as url,
         GatewayClient(url, retries=0, headers=KEY) as client,
     ):
-        for ask in (client.models, lambda: next(client.stream([shade(1)], "colour", reconnect_s=0.2))):
+        for ask in (client.models, lambda: next(client.stream([shade(1)], "colour"))):
             with pytest.raises((BackendFailure, BackendUnavailable)) as found:
                 ask()
             assert SECRET not in "".join(traceback.format_exception(found.value))
